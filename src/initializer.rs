@@ -1,0 +1,114 @@
+//! The trait that fills new parameters, and the helper that hands them to layers.
+
+use std::fmt::Debug;
+
+use ndarray::{ArrayD, IxDyn};
+
+use crate::seed::hash_name;
+use crate::{Param, Rng, Role, Scalar, Seed};
+
+/// Fills a new parameter.
+///
+/// It works in `f64`, so an `f32` model starts as the rounded `f64` model.
+///
+/// ```
+/// use layerwise::prelude::*;
+///
+/// /// Ones on the diagonal, zeros elsewhere.
+/// #[derive(Debug, Clone)]
+/// struct Identity;
+///
+/// impl Initializer for Identity {
+///     fn fill(&self, out: &mut [f64], fans: &Fans<'_>, _rng: &mut Rng) {
+///         for (i, value) in out.iter_mut().enumerate() {
+///             *value = if i / fans.fan_in == i % fans.fan_in { 1.0 } else { 0.0 };
+///         }
+///     }
+/// }
+///
+/// let model = Sequential::builder([2]).add(Linear::new(2).weight_init(Identity)).build()?;
+/// let y = model.predict(ndarray::arr2(&[[3.0, 4.0]]).view().into_dyn())?;
+/// assert_eq!(y.as_slice().unwrap(), [3.0, 4.0]);
+/// # Ok::<(), layerwise::Error>(())
+/// ```
+pub trait Initializer: Debug + Send + Sync {
+    /// Writes every element of `out`, which is row-major in `fans.shape`.
+    fn fill(&self, out: &mut [f64], fans: &Fans<'_>, rng: &mut Rng);
+}
+
+/// Size of a parameter as an initializer sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Fans<'a> {
+    /// Length of each axis.
+    pub shape: &'a [usize],
+    /// Inputs that one output element is summed from: for a convolution `in / groups · kh · kw`.
+    pub fan_in: usize,
+    /// Outputs that one input element flows into: for a convolution `out · kh · kw`.
+    pub fan_out: usize,
+}
+
+impl<'a> Fans<'a> {
+    /// Fans of a weight `[out, in, ..kernel]`, as PyTorch counts them.
+    ///
+    /// ```
+    /// use layerwise::Fans;
+    ///
+    /// let fans = Fans::of(&[8, 3, 5, 5]);
+    /// assert_eq!((fans.fan_in, fans.fan_out), (75, 200));
+    /// ```
+    pub fn of(shape: &'a [usize]) -> Self {
+        let kernel: usize = shape.iter().skip(2).product();
+        let fan = |axis: usize| shape.get(axis).map_or(1, |&len| len * kernel);
+        Self { shape, fan_in: fan(1), fan_out: fan(0) }
+    }
+}
+
+/// Makes parameters for a [`crate::LayerSpec`] while a model is built.
+///
+/// Every parameter has its own random stream, folded from the model's seed, the layer's name and the
+/// parameter's name: adding a layer behind shifts nothing.
+#[derive(Debug, Clone)]
+pub struct Init {
+    seed: Seed,
+}
+
+impl Init {
+    /// An `init` that starts from `seed`, to build a spec outside a model.
+    ///
+    /// ```
+    /// use layerwise::prelude::*;
+    ///
+    /// let layer: Box<dyn Layer> = Linear::new(2).build(&[4].into(), &mut Init::new(Seed::new(1)))?;
+    /// assert_eq!(layer.kind(), "Linear");
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    pub fn new(seed: Seed) -> Self {
+        Self { seed }
+    }
+
+    /// The `init` of the layer called `name` inside this one.
+    pub fn child(&self, name: &str) -> Self {
+        Self { seed: self.seed.fold_str(name) }
+    }
+
+    /// The seed of this layer.
+    pub fn seed(&self) -> Seed {
+        self.seed
+    }
+
+    /// A new parameter called `name`, filled by `initializer`.
+    pub fn param<F: Scalar>(
+        &self,
+        name: &str,
+        role: Role,
+        fans: Fans<'_>,
+        initializer: &dyn Initializer,
+    ) -> Param<F> {
+        let mut value = ArrayD::<f64>::zeros(IxDyn(fans.shape));
+        let mut rng = self.seed.fold(hash_name(name)).rng();
+        if let Some(out) = value.as_slice_mut() {
+            initializer.fill(out, &fans, &mut rng);
+        }
+        Param::new(value.mapv(F::lit), role)
+    }
+}

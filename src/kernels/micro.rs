@@ -1,0 +1,444 @@
+//! Register kernels: the innermost loops of matrix products and convolutions.
+//!
+//! A kernel computes one tile `C[rows][NR] += A[rows][k] · B[k][NR]`, `rows ≤ MR`, with the tile held in
+//! registers over the whole of `k`. Each element is one chain of fused multiply-adds in the order of
+//! `k`, whatever the tile: so results do not depend on how work is cut into tiles. One macro writes the
+//! kernels of every instruction set.
+
+use super::simd::{self, Level};
+use crate::Scalar;
+
+/// Largest `MR` of all levels.
+pub const MAX_MR: usize = 14;
+/// Largest `NR` of all levels.
+pub const MAX_NR: usize = 32;
+
+/// What a tile starts from.
+#[derive(Debug, Clone, Copy)]
+pub enum Start<T> {
+    /// `C = A·B`
+    Zero,
+    /// `C = C + A·B`
+    Add,
+    /// `C[i][j] = bias[i] + (A·B)[i][j]`; the pointer is to the tile's first row.
+    RowBias(*const T),
+    /// `C[i][j] = bias[j] + (A·B)[i][j]`; the pointer is to the tile's first column.
+    ColBias(*const T),
+}
+
+/// `packed(k, a, b, c, c_stride, cols, start)`: `a` is `[k][rows]`, `b` is `[k][NR]`.
+type Packed<T> = unsafe fn(usize, *const T, *const T, *mut T, usize, usize, Start<T>);
+
+/// `gathered(rows, row_offsets, cols, col_stride, a, a_offsets, b, c, c_stride)`.
+type Gathered<T> =
+    unsafe fn(usize, *const usize, usize, usize, *const T, *const usize, *const T, *mut T, usize);
+
+/// `unfold(offsets, count, image, segments, segment_count, out)`.
+type Unfold<T> = unsafe fn(*const usize, usize, *const T, *const (usize, usize), usize, *mut T);
+
+/// The register kernels of one instruction set for one element type.
+#[derive(Debug)]
+pub struct Micro<T: 'static> {
+    /// The instruction set.
+    pub level: Level,
+    /// Most rows of a tile.
+    pub mr: usize,
+    /// Columns of a tile.
+    pub nr: usize,
+    packed: &'static [Packed<T>],
+    gathered: &'static [Gathered<T>],
+    unfold: Unfold<T>,
+}
+
+impl<T: Scalar> Micro<T> {
+    /// One tile from packed panels, `rows` in `1..=mr`, `cols` in `1..=nr`.
+    ///
+    /// # Safety
+    /// `a` holds `k · rows` elements, `b` holds `k · nr`; `c` may be read and written at
+    /// `i · c_stride + j` for `i < rows`, `j < cols`; a bias in `start` holds `rows` or `cols` elements.
+    #[inline]
+    #[allow(clippy::too_many_arguments)]
+    pub unsafe fn tile(
+        &self,
+        rows: usize,
+        k: usize,
+        a: *const T,
+        b: *const T,
+        c: *mut T,
+        c_stride: usize,
+        cols: usize,
+        start: Start<T>,
+    ) {
+        debug_assert!((1..=self.mr).contains(&rows) && (1..=self.nr).contains(&cols));
+        // SAFETY: the caller's promise is the kernel's; the table has an entry for each row count.
+        unsafe { self.packed[rows - 1](k, a, b, c, c_stride, cols, start) }
+    }
+
+    /// `C[i][..nr] += Σ_r Σ_q a[a_offsets[i] + row_offsets[r] + q·col_stride] · b[r·cols + q][..nr]`
+    /// for `i < count`, `r < rows`, `q < cols`: the inner dimension of a weight gradient runs over the
+    /// pixels of an image in place.
+    ///
+    /// # Safety
+    /// Every index named above is inside `a`, `b` (`rows · cols · nr`) and `c`
+    /// (`i · c_stride + j`, `j < nr`); `count` is in `1..=mr`.
+    #[inline]
+    #[allow(clippy::too_many_arguments)]
+    pub unsafe fn gather(
+        &self,
+        count: usize,
+        row_offsets: &[usize],
+        cols: usize,
+        col_stride: usize,
+        a: *const T,
+        a_offsets: *const usize,
+        b: *const T,
+        c: *mut T,
+        c_stride: usize,
+    ) {
+        debug_assert!((1..=self.mr).contains(&count));
+        let rows = row_offsets.len();
+        // SAFETY: the caller's promise is the kernel's; the table has an entry for each row count.
+        unsafe {
+            self.gathered[count - 1](
+                rows,
+                row_offsets.as_ptr(),
+                cols,
+                col_stride,
+                a,
+                a_offsets,
+                b,
+                c,
+                c_stride,
+            )
+        }
+    }
+
+    /// For each of `offsets`, writes `nr` pixels to the next row of `out`: for each segment
+    /// `(source, at)`, a full vector row from `image[offset + source]` to `at` and beyond. Later
+    /// segments and rows overwrite what an earlier one wrote too far.
+    ///
+    /// # Safety
+    /// `image` is readable at `offset + source .. + nr` for every pair; `out` holds
+    /// `(offsets.len() + 1) · nr` elements and `at < nr`.
+    #[inline]
+    pub unsafe fn unfold(
+        &self,
+        offsets: &[usize],
+        image: *const T,
+        segments: &[(usize, usize)],
+        out: *mut T,
+    ) {
+        // SAFETY: the caller's promise is the kernel's.
+        unsafe {
+            (self.unfold)(
+                offsets.as_ptr(),
+                offsets.len(),
+                image,
+                segments.as_ptr(),
+                segments.len(),
+                out,
+            );
+        }
+    }
+}
+
+/// Adds a finished tile to `c` column by column, where a whole vector would reach too far.
+///
+/// # Safety
+/// As [`Micro::tile`]; `tile` is `[rows][nr]`.
+#[inline]
+unsafe fn finish_narrow<T: Scalar>(
+    tile: &[T],
+    nr: usize,
+    c: *mut T,
+    c_stride: usize,
+    cols: usize,
+    start: Start<T>,
+) {
+    for (i, row) in tile.chunks_exact(nr).enumerate() {
+        for (j, &value) in row.iter().enumerate().take(cols) {
+            // SAFETY: i < rows and j < cols, within what the caller promised for `c` and the bias.
+            unsafe {
+                let at = c.add(i * c_stride + j);
+                *at = value
+                    + match start {
+                        Start::Zero => T::zero(),
+                        Start::Add => *at,
+                        Start::RowBias(bias) => *bias.add(i),
+                        Start::ColBias(bias) => *bias.add(j),
+                    };
+            }
+        }
+    }
+}
+
+/// The kernels of one instruction set for one element type. `$vector` operations are intrinsics, or
+/// plain functions where the target has none.
+macro_rules! kernels {
+    (
+        $module:ident, $table:ident, $level:expr, $t:ty, $(#[$feature:meta])?
+        $vector:ty, lanes $lanes:literal, mr $mr:literal, rows [$($r:literal)*],
+        $use:path, $zero:expr, $load:path, $store:path, $splat:path, $fma:path, $add:path
+    ) => {
+        mod $module {
+            use super::{Micro, Start, finish_narrow};
+            #[allow(unused_imports, clippy::wildcard_imports)]
+            use $use::*;
+
+            const LANES: usize = $lanes;
+            const NR: usize = 2 * LANES;
+
+            $(#[$feature])?
+            #[inline]
+            unsafe fn finish<const R: usize>(
+                acc: [[$vector; 2]; R],
+                c: *mut $t,
+                c_stride: usize,
+                cols: usize,
+                start: Start<$t>,
+            ) {
+                if cols < NR {
+                    let mut tile = [[0.0; NR]; R];
+                    for i in 0..R {
+                        // SAFETY: a row of `tile` holds two vectors.
+                        unsafe {
+                            $store(tile[i].as_mut_ptr(), acc[i][0]);
+                            $store(tile[i].as_mut_ptr().add(LANES), acc[i][1]);
+                        }
+                    }
+                    // SAFETY: the caller's promise.
+                    unsafe { finish_narrow(tile.as_flattened(), NR, c, c_stride, cols, start) };
+                    return;
+                }
+                for i in 0..R {
+                    // SAFETY: cols == NR, so a row of the tile is two whole vectors inside `c`; the bias
+                    // holds `R` or `NR` elements.
+                    unsafe {
+                        let at = c.add(i * c_stride);
+                        let [mut low, mut high] = acc[i];
+                        match start {
+                            Start::Zero => {}
+                            Start::Add => {
+                                low = $add($load(at), low);
+                                high = $add($load(at.add(LANES)), high);
+                            }
+                            Start::RowBias(bias) => {
+                                let bias = $splat(*bias.add(i));
+                                low = $add(bias, low);
+                                high = $add(bias, high);
+                            }
+                            Start::ColBias(bias) => {
+                                low = $add($load(bias), low);
+                                high = $add($load(bias.add(LANES)), high);
+                            }
+                        }
+                        $store(at, low);
+                        $store(at.add(LANES), high);
+                    }
+                }
+            }
+
+            $(#[$feature])?
+            unsafe fn packed<const R: usize>(
+                k: usize,
+                a: *const $t,
+                b: *const $t,
+                c: *mut $t,
+                c_stride: usize,
+                cols: usize,
+                start: Start<$t>,
+            ) {
+                let mut acc = [[$zero; 2]; R];
+                for p in 0..k {
+                    // SAFETY: p < k, `a` holds k·R elements and `b` k·NR.
+                    unsafe {
+                        let (a, b) = (a.add(p * R), b.add(p * NR));
+                        let (low, high) = ($load(b), $load(b.add(LANES)));
+                        for i in 0..R {
+                            let x = $splat(*a.add(i));
+                            acc[i][0] = $fma(x, low, acc[i][0]);
+                            acc[i][1] = $fma(x, high, acc[i][1]);
+                        }
+                    }
+                }
+                // SAFETY: the caller's promise for `c`.
+                unsafe { finish::<R>(acc, c, c_stride, cols, start) };
+            }
+
+            $(#[$feature])?
+            #[allow(clippy::too_many_arguments)]
+            unsafe fn gathered<const R: usize>(
+                rows: usize,
+                row_offsets: *const usize,
+                cols: usize,
+                col_stride: usize,
+                a: *const $t,
+                a_offsets: *const usize,
+                b: *const $t,
+                c: *mut $t,
+                c_stride: usize,
+            ) {
+                let mut acc = [[$zero; 2]; R];
+                let mut b = b;
+                // SAFETY: every offset is inside `a` by the caller's promise; `b` advances NR elements
+                // rows·cols times.
+                unsafe {
+                    let mut pointers = [a; R];
+                    for i in 0..R {
+                        pointers[i] = a.add(*a_offsets.add(i));
+                    }
+                    for r in 0..rows {
+                        let mut at = *row_offsets.add(r);
+                        for _ in 0..cols {
+                            let (low, high) = ($load(b), $load(b.add(LANES)));
+                            for i in 0..R {
+                                let x = $splat(*pointers[i].add(at));
+                                acc[i][0] = $fma(x, low, acc[i][0]);
+                                acc[i][1] = $fma(x, high, acc[i][1]);
+                            }
+                            at += col_stride;
+                            b = b.add(NR);
+                        }
+                    }
+                    finish::<R>(acc, c, c_stride, NR, Start::Add);
+                }
+            }
+
+            $(#[$feature])?
+            unsafe fn unfold(
+                offsets: *const usize,
+                count: usize,
+                image: *const $t,
+                segments: *const (usize, usize),
+                segment_count: usize,
+                out: *mut $t,
+            ) {
+                for p in 0..count {
+                    // SAFETY: p < count; sources and destinations are in range by the caller's promise.
+                    unsafe {
+                        let (row, offset) = (out.add(p * NR), *offsets.add(p));
+                        for s in 0..segment_count {
+                            let (source, at) = *segments.add(s);
+                            let (from, to) = (image.add(offset + source), row.add(at));
+                            let (low, high) = ($load(from), $load(from.add(LANES)));
+                            $store(to, low);
+                            $store(to.add(LANES), high);
+                        }
+                    }
+                }
+            }
+
+            pub(super) static TABLE: Micro<$t> = Micro {
+                level: $level,
+                mr: $mr,
+                nr: NR,
+                packed: &[$(packed::<$r>),*],
+                gathered: &[$(gathered::<$r>),*],
+                unfold,
+            };
+        }
+        static $table: &Micro<$t> = &$module::TABLE;
+    };
+}
+
+/// Two vectors of four elements, for targets without intrinsics here: the compiler maps them to SSE2
+/// or NEON.
+mod plain {
+    use crate::Scalar;
+
+    pub(super) type Lanes<T> = [T; 4];
+
+    #[inline(always)]
+    pub(super) unsafe fn load<T: Scalar>(at: *const T) -> Lanes<T> {
+        // SAFETY: the caller promises four elements; an array of T needs no more alignment than T.
+        unsafe { *at.cast::<Lanes<T>>() }
+    }
+    #[inline(always)]
+    pub(super) unsafe fn store<T: Scalar>(at: *mut T, value: Lanes<T>) {
+        // SAFETY: as `load`.
+        unsafe { *at.cast::<Lanes<T>>() = value }
+    }
+    #[inline(always)]
+    pub(super) fn splat<T: Scalar>(x: T) -> Lanes<T> {
+        [x; 4]
+    }
+    #[inline(always)]
+    pub(super) fn add<T: Scalar>(a: Lanes<T>, b: Lanes<T>) -> Lanes<T> {
+        std::array::from_fn(|i| a[i] + b[i])
+    }
+    #[inline(always)]
+    pub(super) fn fma<T: Scalar>(a: Lanes<T>, b: Lanes<T>, c: Lanes<T>) -> Lanes<T> {
+        // A true fused operation only where it is one instruction: elsewhere it is a library call.
+        if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
+            std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
+        } else {
+            std::array::from_fn(|i| a[i] * b[i] + c[i])
+        }
+    }
+}
+
+kernels!(
+    plain_f32, PLAIN_F32, crate::kernels::simd::Level::Portable, f32,
+    [f32; 4], lanes 4, mr 4, rows [1 2 3 4],
+    super::plain, [0.0; 4], load, store, splat, fma, add
+);
+kernels!(
+    plain_f64, PLAIN_F64, crate::kernels::simd::Level::Portable, f64,
+    [f64; 4], lanes 4, mr 4, rows [1 2 3 4],
+    super::plain, [0.0; 4], load, store, splat, fma, add
+);
+#[cfg(target_arch = "x86_64")]
+kernels!(
+    avx2_f32, AVX2_F32, crate::kernels::simd::Level::Avx2, f32, #[target_feature(enable = "avx2,fma")]
+    __m256, lanes 8, mr 6, rows [1 2 3 4 5 6],
+    std::arch::x86_64, _mm256_setzero_ps(), _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_ps,
+    _mm256_fmadd_ps, _mm256_add_ps
+);
+#[cfg(target_arch = "x86_64")]
+kernels!(
+    avx2_f64, AVX2_F64, crate::kernels::simd::Level::Avx2, f64, #[target_feature(enable = "avx2,fma")]
+    __m256d, lanes 4, mr 6, rows [1 2 3 4 5 6],
+    std::arch::x86_64, _mm256_setzero_pd(), _mm256_loadu_pd, _mm256_storeu_pd, _mm256_set1_pd,
+    _mm256_fmadd_pd, _mm256_add_pd
+);
+#[cfg(target_arch = "x86_64")]
+kernels!(
+    avx512_f32, AVX512_F32, crate::kernels::simd::Level::Avx512, f32, #[target_feature(enable = "avx512f")]
+    __m512, lanes 16, mr 14, rows [1 2 3 4 5 6 7 8 9 10 11 12 13 14],
+    std::arch::x86_64, _mm512_setzero_ps(), _mm512_loadu_ps, _mm512_storeu_ps, _mm512_set1_ps,
+    _mm512_fmadd_ps, _mm512_add_ps
+);
+#[cfg(target_arch = "x86_64")]
+kernels!(
+    avx512_f64, AVX512_F64, crate::kernels::simd::Level::Avx512, f64, #[target_feature(enable = "avx512f")]
+    __m512d, lanes 8, mr 14, rows [1 2 3 4 5 6 7 8 9 10 11 12 13 14],
+    std::arch::x86_64, _mm512_setzero_pd(), _mm512_loadu_pd, _mm512_storeu_pd, _mm512_set1_pd,
+    _mm512_fmadd_pd, _mm512_add_pd
+);
+
+/// The `f32` kernels of a level.
+#[cfg(target_arch = "x86_64")]
+fn of_level<T>(level: Level, tables: [&'static Micro<T>; 3]) -> &'static Micro<T> {
+    let [plain, avx2, avx512] = tables;
+    match level {
+        Level::Portable => plain,
+        Level::Avx2 => avx2,
+        Level::Avx512 => avx512,
+    }
+}
+
+/// The `f32` kernels of the level in force.
+pub(crate) fn best_f32() -> &'static Micro<f32> {
+    #[cfg(target_arch = "x86_64")]
+    return of_level(simd::level(), [PLAIN_F32, AVX2_F32, AVX512_F32]);
+    #[cfg(not(target_arch = "x86_64"))]
+    PLAIN_F32
+}
+
+/// The `f64` kernels of the level in force.
+pub(crate) fn best_f64() -> &'static Micro<f64> {
+    #[cfg(target_arch = "x86_64")]
+    return of_level(simd::level(), [PLAIN_F64, AVX2_F64, AVX512_F64]);
+    #[cfg(not(target_arch = "x86_64"))]
+    PLAIN_F64
+}

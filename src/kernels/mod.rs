@@ -1,0 +1,22 @@
+//! How things are computed: plain functions over slices, strides and geometry structs.
+//!
+//! No parameter, layer or error type appears here: callers have checked everything. The rules of the
+//! room: every fast kernel has a naive twin in its tests and is compared with it on odd sizes; working
+//! memory comes in as an argument; chunk sizes are constants and reductions combine in index order, so
+//! that any number of threads gives the same bits; `unsafe` appears only here, each block explained;
+//! only [`parallel`] names rayon.
+//!
+//! Hidden from the docs, public for the benches, and not covered by semantic versioning.
+
+pub mod conv;
+mod conv_backward;
+pub mod elementwise;
+pub mod gemm;
+pub mod micro;
+pub mod norm;
+pub mod parallel;
+pub mod pool;
+pub mod reduce;
+pub mod simd;
+pub mod softmax;
+pub mod update;

@@ -1,0 +1,335 @@
+//! Pooling over windows of each plane.
+//!
+//! Letters: a plane is `h × w`, its output `oh × ow`. Window `(i, j)` covers rows
+//! `i·stride − padding + kh·dilation`. A task is a few planes.
+
+use super::parallel::{self, Cost, Read, Write};
+use super::simd::multiversion;
+use crate::Scalar;
+
+/// Sizes of a pooling operation; pairs are `[height, width]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Geometry {
+    /// Input plane.
+    pub input: [usize; 2],
+    /// Output plane.
+    pub output: [usize; 2],
+    /// Window.
+    pub kernel: [usize; 2],
+    /// Distance of windows.
+    pub stride: [usize; 2],
+    /// Rows and columns added on each side.
+    pub padding: [usize; 2],
+    /// Distance of a window's elements.
+    pub dilation: [usize; 2],
+}
+
+impl Geometry {
+    /// Elements of an input plane.
+    pub fn plane(&self) -> usize {
+        self.input[0] * self.input[1]
+    }
+
+    /// Elements of an output plane.
+    pub fn out_plane(&self) -> usize {
+        self.output[0] * self.output[1]
+    }
+
+    fn cost(&self, planes: usize) -> Cost {
+        Cost::elements(planes * (self.plane() + self.out_plane() * self.kernel[0] * self.kernel[1]))
+    }
+
+    /// Positions along `axis` that window `i` covers inside the input.
+    #[inline]
+    fn window(&self, axis: usize, i: usize) -> impl Iterator<Item = usize> + Clone {
+        let (padding, dilation) = (self.padding[axis], self.dilation[axis]);
+        let start = i * self.stride[axis];
+        // First element that is not in the padding before, first that is in the padding after.
+        let first = padding.saturating_sub(start).div_ceil(dilation);
+        let reach = (self.input[axis] + padding).saturating_sub(start).div_ceil(dilation);
+        (first..reach.min(self.kernel[axis])).map(move |k| start + k * dilation - padding)
+    }
+
+    /// How many positions along `axis` window `i` covers, padding included, but not what `ceil_mode`
+    /// adds beyond it.
+    #[inline]
+    fn padded_len(&self, axis: usize, i: usize) -> usize {
+        let start = i * self.stride[axis];
+        (start + self.kernel[axis])
+            .min(self.input[axis] + 2 * self.padding[axis])
+            .saturating_sub(start)
+    }
+
+    fn halves_without_padding(&self) -> bool {
+        self.kernel == [2, 2]
+            && self.stride == [2, 2]
+            && self.padding == [0, 0]
+            && self.dilation == [1, 1]
+            && (0..2).all(|axis| 2 * self.output[axis] <= self.input[axis])
+    }
+}
+
+/// Output elements of a task.
+const PIECE: usize = 8 * 1024;
+
+fn planes_per_task(geometry: &Geometry) -> usize {
+    (PIECE / geometry.plane().max(1)).max(1)
+}
+
+/// The largest element of each window and, if `winners` is given, its position in the plane; the first
+/// one wins, NaN wins over all.
+pub fn max_forward<F: Scalar>(
+    geometry: &Geometry,
+    x: &[F],
+    y: &mut [F],
+    winners: Option<&mut [u32]>,
+) {
+    let (plane, out) = (geometry.plane(), geometry.out_plane());
+    let planes = planes_per_task(geometry);
+    let cost = geometry.cost(x.len() / plane.max(1));
+    match winners {
+        Some(winners) => {
+            let pieces = (
+                Read(x, planes * plane),
+                Write(y, planes * out),
+                Write(&mut winners[..y_len(x, plane, out)], planes * out),
+            );
+            parallel::chunks(pieces, cost, |_, (x, y, winners)| {
+                for ((x, y), winners) in x
+                    .chunks_exact(plane)
+                    .zip(y.chunks_exact_mut(out))
+                    .zip(winners.chunks_exact_mut(out))
+                {
+                    max_plane(geometry, x, y, Some(winners));
+                }
+            });
+        }
+        None => parallel::chunks(
+            (Read(x, planes * plane), Write(y, planes * out)),
+            cost,
+            |_, (x, y)| {
+                for (x, y) in x.chunks_exact(plane).zip(y.chunks_exact_mut(out)) {
+                    max_plane(geometry, x, y, None);
+                }
+            },
+        ),
+    }
+}
+
+fn y_len<F>(x: &[F], plane: usize, out: usize) -> usize {
+    x.len() / plane.max(1) * out
+}
+
+fn max_plane<F: Scalar>(geometry: &Geometry, x: &[F], y: &mut [F], winners: Option<&mut [u32]>) {
+    if geometry.halves_without_padding() {
+        return max_halves(geometry.input[1], geometry.output[1], x, y, winners);
+    }
+    let (w, ow) = (geometry.input[1], geometry.output[1]);
+    let mut winners = winners;
+    for (i, row) in y.chunks_exact_mut(ow).enumerate() {
+        for (j, y) in row.iter_mut().enumerate() {
+            let (mut best, mut winner) = (F::neg_infinity(), None);
+            for r in geometry.window(0, i) {
+                for c in geometry.window(1, j) {
+                    let value = x[r * w + c];
+                    if winner.is_none() || value > best || (value.is_nan() && !best.is_nan()) {
+                        (best, winner) = (value, Some(r * w + c));
+                    }
+                }
+            }
+            *y = best;
+            if let Some(winners) = winners.as_deref_mut() {
+                // Planes of 2³² elements are refused when the layer is built.
+                winners[i * ow + j] = winner.unwrap_or(0) as u32;
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// 2×2 windows that do not overlap.
+    fn max_halves<F: Scalar>(w: usize, ow: usize, x: &[F], y: &mut [F], winners: Option<&mut [u32]>) {
+        let Some(winners) = winners else {
+            for (rows, y) in x.chunks_exact(2 * w).zip(y.chunks_exact_mut(ow)) {
+                let (top, bottom) = (&rows[..2 * ow], &rows[w..][..2 * ow]);
+                for ((y, top), bottom) in y.iter_mut().zip(top.chunks_exact(2)).zip(bottom.chunks_exact(2)) {
+                    *y = best_of([top[0], top[1], bottom[0], bottom[1]]).0;
+                }
+            }
+            return;
+        };
+        let rows = x.chunks_exact(2 * w).zip(y.chunks_exact_mut(ow)).zip(winners.chunks_exact_mut(ow));
+        for (i, ((rows, y), winners)) in rows.enumerate() {
+            let (top, bottom) = (&rows[..2 * ow], &rows[w..][..2 * ow]);
+            let columns = y.iter_mut().zip(winners).zip(top.chunks_exact(2).zip(bottom.chunks_exact(2)));
+            for (j, ((y, winner), (top, bottom))) in columns.enumerate() {
+                let (best, place) = best_of([top[0], top[1], bottom[0], bottom[1]]);
+                *y = best;
+                *winner = (i * 2 * w + j * 2) as u32 + (place & 1) + (place >> 1) * w as u32;
+            }
+        }
+    }
+}
+
+/// The first largest of four and its place; NaN wins. Without branches.
+#[inline(always)]
+fn best_of<F: Scalar>(values: [F; 4]) -> (F, u32) {
+    let (mut best, mut place) = (values[0], 0);
+    for k in 1..4u32 {
+        let value = values[k as usize];
+        let better = value > best || (value.is_nan() & !best.is_nan());
+        best = if better { value } else { best };
+        place = if better { k } else { place };
+    }
+    (best, place)
+}
+
+/// Gradient of [`max_forward`]: each output's gradient goes to its winner, added where windows overlap.
+pub fn max_backward<F: Scalar>(geometry: &Geometry, winners: &[u32], dy: &[F], dx: &mut [F]) {
+    let (plane, out) = (geometry.plane(), geometry.out_plane());
+    let planes = planes_per_task(geometry);
+    let cost = geometry.cost(dx.len() / plane.max(1));
+    let pieces = (
+        Write(dx, planes * plane),
+        Read(dy, planes * out),
+        Read(&winners[..dy.len()], planes * out),
+    );
+    parallel::chunks(pieces, cost, |_, (dx, dy, winners)| {
+        dx.fill(F::zero());
+        let planes =
+            dx.chunks_exact_mut(plane).zip(dy.chunks_exact(out)).zip(winners.chunks_exact(out));
+        for ((dx, dy), winners) in planes {
+            for (&dy, &winner) in dy.iter().zip(winners) {
+                dx[winner as usize] += dy;
+            }
+        }
+    });
+}
+
+/// The mean of each window. `count_padding` divides by the window clipped to the padded input, else by
+/// the elements that are there.
+pub fn avg_forward<F: Scalar>(geometry: &Geometry, count_padding: bool, x: &[F], y: &mut [F]) {
+    let (plane, out) = (geometry.plane(), geometry.out_plane());
+    let planes = planes_per_task(geometry);
+    let cost = geometry.cost(x.len() / plane.max(1));
+    let (w, ow) = (geometry.input[1], geometry.output[1]);
+    parallel::chunks((Read(x, planes * plane), Write(y, planes * out)), cost, |_, (x, y)| {
+        for (x, y) in x.chunks_exact(plane).zip(y.chunks_exact_mut(out)) {
+            for (at, y) in y.iter_mut().enumerate() {
+                let (i, j) = (at / ow, at % ow);
+                let sum = geometry
+                    .window(0, i)
+                    .flat_map(|r| geometry.window(1, j).map(move |c| (r, c)))
+                    .fold(F::zero(), |sum, (r, c)| sum + x[r * w + c]);
+                *y = sum / divisor(geometry, count_padding, i, j);
+            }
+        }
+    });
+}
+
+/// Gradient of [`avg_forward`].
+pub fn avg_backward<F: Scalar>(geometry: &Geometry, count_padding: bool, dy: &[F], dx: &mut [F]) {
+    let (plane, out) = (geometry.plane(), geometry.out_plane());
+    let planes = planes_per_task(geometry);
+    let cost = geometry.cost(dx.len() / plane.max(1));
+    let (w, ow) = (geometry.input[1], geometry.output[1]);
+    parallel::chunks((Write(dx, planes * plane), Read(dy, planes * out)), cost, |_, (dx, dy)| {
+        dx.fill(F::zero());
+        for (dx, dy) in dx.chunks_exact_mut(plane).zip(dy.chunks_exact(out)) {
+            for (at, &dy) in dy.iter().enumerate() {
+                let (i, j) = (at / ow, at % ow);
+                let share = dy / divisor(geometry, count_padding, i, j);
+                for r in geometry.window(0, i) {
+                    for c in geometry.window(1, j) {
+                        dx[r * w + c] += share;
+                    }
+                }
+            }
+        }
+    });
+}
+
+fn divisor<F: Scalar>(geometry: &Geometry, count_padding: bool, i: usize, j: usize) -> F {
+    let count = if count_padding {
+        geometry.padded_len(0, i) * geometry.padded_len(1, j)
+    } else {
+        geometry.window(0, i).count() * geometry.window(1, j).count()
+    };
+    F::lit(count as f64)
+}
+
+/// The mean of each plane.
+pub fn global_avg_forward<F: Scalar>(plane: usize, x: &[F], y: &mut [F]) {
+    /// Planes of a task.
+    const PLANES: usize = 32;
+    let cost = Cost::elements(x.len());
+    parallel::chunks((Read(x, PLANES * plane), Write(y, PLANES)), cost, |_, (x, y)| {
+        for (x, y) in x.chunks_exact(plane).zip(y) {
+            *y = super::reduce::sum(x) / F::lit(plane as f64);
+        }
+    });
+}
+
+/// Gradient of [`global_avg_forward`].
+pub fn global_avg_backward<F: Scalar>(plane: usize, dy: &[F], dx: &mut [F]) {
+    for (dx, &dy) in dx.chunks_exact_mut(plane).zip(dy) {
+        dx.fill(dy / F::lit(plane as f64));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Seed;
+
+    #[test]
+    fn the_fast_path_equals_the_general_one() {
+        for (h, w) in [(2, 2), (6, 8), (7, 9), (28, 28)] {
+            let geometry = Geometry {
+                input: [h, w],
+                output: [h / 2, w / 2],
+                kernel: [2, 2],
+                stride: [2, 2],
+                padding: [0, 0],
+                dilation: [1, 1],
+            };
+            let mut rng = Seed::new(0).rng();
+            // Few values: many ties. And NaN in places.
+            let x: Vec<f32> = (0..h * w).map(|_| [0.0, 1.0, 2.0, f32::NAN][rng.below(4)]).collect();
+            let (mut y, mut winners) = (vec![0.0; h / 2 * (w / 2)], vec![0; h / 2 * (w / 2)]);
+            max_forward(&geometry, &x, &mut y, Some(&mut winners));
+            let mut without = vec![0.0; y.len()];
+            max_forward(&geometry, &x, &mut without, None);
+            for at in 0..y.len() {
+                let (i, j) = (at / (w / 2), at % (w / 2));
+                let window = geometry
+                    .window(0, i)
+                    .flat_map(|r| geometry.window(1, j).map(move |c| r * w + c));
+                let mut best: Option<usize> = None;
+                for place in window {
+                    let better = best
+                        .is_none_or(|b| x[place] > x[b] || (x[place].is_nan() && !x[b].is_nan()));
+                    best = if better { Some(place) } else { best };
+                }
+                assert_eq!(winners[at] as usize, best.unwrap());
+                assert_eq!(y[at].to_bits(), x[best.unwrap()].to_bits());
+                assert_eq!(y[at].to_bits(), without[at].to_bits());
+            }
+        }
+    }
+
+    #[test]
+    fn windows_stop_at_the_borders() {
+        let geometry = Geometry {
+            input: [5, 5],
+            output: [3, 3],
+            kernel: [3, 3],
+            stride: [2, 2],
+            padding: [1, 1],
+            dilation: [1, 1],
+        };
+        let rows = |i| geometry.window(0, i).collect::<Vec<_>>();
+        assert_eq!([rows(0), rows(1), rows(2)], [vec![0, 1], vec![1, 2, 3], vec![3, 4]]);
+        assert_eq!(geometry.padded_len(0, 2), 3);
+    }
+}

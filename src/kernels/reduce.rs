@@ -1,0 +1,144 @@
+//! Sums, in a fixed order.
+
+use super::parallel::{self, Cost};
+use super::simd::multiversion;
+use crate::Scalar;
+
+/// Partial sums kept side by side: two AVX-512 registers of `f32`.
+pub(crate) const LANES: usize = 32;
+
+/// The sum of partial sums, pairwise.
+#[inline(always)]
+pub(crate) fn fold_lanes<F: Scalar, const N: usize>(mut sums: [F; N]) -> F {
+    let mut half = N / 2;
+    while half > 0 {
+        for i in 0..half {
+            sums[i] = sums[i] + sums[i + half];
+        }
+        half /= 2;
+    }
+    sums[0]
+}
+
+multiversion! {
+    /// `Σ f(x)`, with `f` one of the sums below.
+    fn sum_with<F: Scalar, G: Fn(F) -> F>(x: &[F], f: G) -> F {
+        let mut sums = [F::zero(); LANES];
+        let chunks = x.chunks_exact(LANES);
+        let tail = chunks.remainder().iter().fold(F::zero(), |sum, &x| sum + f(x));
+        for chunk in chunks {
+            for l in 0..LANES {
+                sums[l] += f(chunk[l]);
+            }
+        }
+        fold_lanes(sums) + tail
+    }
+}
+
+/// `Σ x`
+pub fn sum<F: Scalar>(x: &[F]) -> F {
+    sum_with(x, |x| x)
+}
+
+/// `Σ (x − mean)²`
+pub fn sum_squared_deviation<F: Scalar>(x: &[F], mean: F) -> F {
+    sum_with(x, move |x| (x - mean) * (x - mean))
+}
+
+/// `Σ |x|`
+pub fn sum_abs<F: Scalar>(x: &[F]) -> F {
+    sum_with(x, |x: F| x.abs())
+}
+
+/// `Σ x²` in `f64`: exact enough for a norm, and finite for every finite `f32`. Not finite if an element
+/// is not, or if an `f64` overflows.
+pub fn sum_squares<F: Scalar>(x: &[F]) -> f64 {
+    /// Elements summed in `F` before they go into the total.
+    const PIECE: usize = 4096;
+    x.chunks(PIECE)
+        .map(|piece| {
+            let fast = sum_with(piece, |x| x * x);
+            if fast.is_finite() {
+                fast.widen()
+            } else {
+                piece.iter().map(|x| x.widen() * x.widen()).sum()
+            }
+        })
+        .sum()
+}
+
+multiversion! {
+    /// `Σ a·b` and `Σ a` in one pass.
+    pub fn dot_and_sum<F: Scalar>(a: &[F], b: &[F], shift: F) -> (F, F) {
+        let (mut dots, mut sums) = ([F::zero(); LANES], [F::zero(); LANES]);
+        let (chunks_a, chunks_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+        let mut tail = (F::zero(), F::zero());
+        for (&a, &b) in chunks_a.remainder().iter().zip(chunks_b.remainder()) {
+            tail.0 += a * (b - shift);
+            tail.1 += a;
+        }
+        for (a, b) in chunks_a.zip(chunks_b) {
+            for l in 0..LANES {
+                dots[l] += a[l] * (b[l] - shift);
+                sums[l] += a[l];
+            }
+        }
+        (fold_lanes(dots) + tail.0, fold_lanes(sums) + tail.1)
+    }
+
+    /// `out[j] += x[j]`
+    pub fn add_to<F: Scalar>(x: &[F], out: &mut [F]) {
+        for (out, &x) in out.iter_mut().zip(x) {
+            *out += x;
+        }
+    }
+}
+
+/// `out[j] += Σ_i x[i][j]` over the rows of a row-major matrix: the gradient of a bias.
+pub fn add_column_sums<F: Scalar>(x: &[F], out: &mut [F]) {
+    /// Columns of a task.
+    const PIECE: usize = 256;
+    let width = out.len();
+    parallel::chunks(parallel::Write(out, PIECE), Cost::elements(x.len()), |i, out| {
+        for row in x.chunks_exact(width) {
+            add_to(&row[i * PIECE..][..out.len()], out);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_equal_the_plain_ones() {
+        for len in [0, 1, 31, 32, 33, 100, 5000] {
+            let x: Vec<f64> = (0..len).map(|i| f64::from(i * 7 % 13) - 6.0).collect();
+            let y: Vec<f64> = (0..len).map(|i| f64::from(i * 5 % 11) - 5.0).collect();
+            // Small whole numbers: every order of summing is exact.
+            assert_eq!(sum(&x), x.iter().sum());
+            assert_eq!(sum_abs(&x), x.iter().map(|x| x.abs()).sum());
+            assert_eq!(sum_squares(&x), x.iter().map(|x| x * x).sum());
+            assert_eq!(
+                sum_squared_deviation(&x, 1.0),
+                x.iter().map(|x| (x - 1.0) * (x - 1.0)).sum()
+            );
+            let dot = x.iter().zip(&y).map(|(x, y)| x * (y - 2.0)).sum();
+            assert_eq!(dot_and_sum(&x, &y, 2.0), (dot, x.iter().sum()));
+        }
+    }
+
+    #[test]
+    fn a_large_f32_gradient_has_a_finite_norm() {
+        assert_eq!(sum_squares(&[3e30f32, 4e30]).sqrt() as f32, 5e30);
+        assert!(!sum_squares(&[1.0, f32::NAN]).is_finite());
+        assert!(!sum_squares(&[1.0, f32::INFINITY]).is_finite());
+    }
+
+    #[test]
+    fn column_sums_add_to_what_is_there() {
+        let mut out = [1.0f32; 300];
+        add_column_sums(&vec![2.0; 900], &mut out);
+        assert!(out.iter().all(|&x| x == 7.0));
+    }
+}

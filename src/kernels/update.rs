@@ -1,0 +1,61 @@
+//! One pass over a parameter, its gradient and its state, piece by piece.
+
+use super::parallel::{self, Cost, Shared};
+use crate::Scalar;
+
+/// Most arrays of state.
+pub const MAX_STATES: usize = 8;
+
+/// Elements of a piece: with gradient and two moments it stays in L1, so that clipping, decay, the rule
+/// and clearing the gradient are one pass over memory.
+const PIECE: usize = 2048;
+
+/// Calls `work` with corresponding pieces of `value`, `grad` and every array of `state`, which are of one
+/// length and at most [`MAX_STATES`].
+pub fn pieces<F: Scalar>(
+    value: &mut [F],
+    grad: &mut [F],
+    state: &mut [Vec<F>],
+    work: impl Fn(&mut [F], &mut [F], &mut [&mut [F]]) + Sync,
+) {
+    let (len, count) = (value.len(), state.len().min(MAX_STATES));
+    let mut arrays = state.iter_mut();
+    let state: [Shared<'_, F>; MAX_STATES] = std::array::from_fn(|_| {
+        Shared::new(arrays.next().map_or(&mut [][..], |array| &mut array[..]))
+    });
+    let (value, grad) = (Shared::new(value), Shared::new(grad));
+    parallel::each(len.div_ceil(PIECE), Cost::elements(4 * len), |i| {
+        let (from, len) = (i * PIECE, PIECE.min(len - i * PIECE));
+        // SAFETY: pieces with different `i` do not overlap, and the arrays are different.
+        unsafe {
+            let mut parts: [&mut [F]; MAX_STATES] =
+                std::array::from_fn(|s| if s < count { state[s].at(from, len) } else { &mut [] });
+            work(value.at(from, len), grad.at(from, len), &mut parts[..count]);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_element_is_visited_once_with_its_own_state() {
+        for len in [0, 1, PIECE, 3 * PIECE + 5, 200_000] {
+            let mut value: Vec<f32> = vec![1.0; len];
+            let mut grad: Vec<f32> = (0..len).map(|i| (i % 1000) as f32).collect();
+            let mut state = vec![grad.clone(), vec![2.0; len]];
+            pieces(&mut value, &mut grad, &mut state, |value, grad, state| {
+                for i in 0..value.len() {
+                    assert_eq!(state[0][i], grad[i]);
+                    value[i] += state[1][i];
+                    state[1][i] = 0.0;
+                }
+                grad.fill(-1.0);
+            });
+            assert!(value.iter().all(|&x| x == 3.0));
+            assert!(grad.iter().all(|&x| x == -1.0));
+            assert!(state[1].iter().all(|&x| x == 0.0));
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! From an element-wise function to a layer.
+
+use super::door;
+use crate::kernels::elementwise::PIECE;
+use crate::kernels::parallel::{self, Cost, Read, Write};
+use crate::{
+    Activation, Backward, Forward, Init, Layer, LayerSpec, Result, Scalar, Shape, ShapeError,
+};
+
+/// What an [`Activation`] becomes in a model: it is applied element by element, in parallel.
+///
+/// # Shape
+/// input `[n, ..]` → the same.
+#[derive(Debug, Clone)]
+pub struct ActivationLayer<A>(A);
+
+impl<F: Scalar, A: Activation + Clone + 'static> LayerSpec<F> for A {
+    fn build(&self, _input: &Shape, _init: &mut Init) -> Result<Box<dyn Layer<F>>> {
+        Ok(Box::new(ActivationLayer(self.clone())))
+    }
+}
+
+impl<F: Scalar, A: Activation + Clone + 'static> Layer<F> for ActivationLayer<A> {
+    fn kind(&self) -> &'static str {
+        self.0.kind()
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {
+        Ok(input.clone())
+    }
+
+    fn forward(&self, mut pass: Forward<'_, F>) -> Result<()> {
+        let x = door::slice(&pass.input);
+        door::fill(&mut pass.output, |y| {
+            let cost = Cost::elements(4 * x.len());
+            parallel::chunks((Read(&x, PIECE), Write(y, PIECE)), cost, |_, (x, y)| {
+                self.0.forward(x, y)
+            });
+        });
+        Ok(())
+    }
+
+    fn backward(&mut self, pass: Backward<'_, F>) -> Result<()> {
+        let Some(mut grad_input) = pass.grad_input else { return Ok(()) };
+        let (x, y, dy) =
+            (door::slice(&pass.input), door::slice(&pass.output), door::slice(&pass.grad_output));
+        door::fill(&mut grad_input, |dx| {
+            let pieces = (Read(&x, PIECE), Read(&y, PIECE), Read(&dy, PIECE), Write(dx, PIECE));
+            parallel::chunks(pieces, Cost::elements(4 * x.len()), |_, (x, y, dy, dx)| {
+                self.0.backward(x, y, dy, dx);
+            });
+        });
+        Ok(())
+    }
+}

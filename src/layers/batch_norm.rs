@@ -1,0 +1,232 @@
+//! Batch normalization.
+
+use super::door;
+use crate::initializers::{Constant, Zeros};
+use crate::kernels::norm::{self, Gradients, Sizes, Statistics};
+use crate::{
+    Backward, Buffer, Cache, Error, Fans, Forward, Init, Layer, LayerSpec, Mode, Param, Result,
+    Role, Scalar, Shape, ShapeError, layer_params,
+};
+
+/// Normalizes each channel by the batch's mean and variance, then scales and shifts it by learned numbers.
+///
+/// `y = weight · (x − mean) / √(var + eps) + bias`. In train mode mean and (biased) variance are those of
+/// the batch over samples and pixels, and running statistics follow them:
+/// `running = (1 − momentum) · running + momentum · batch`, where `running_var` takes the unbiased
+/// variance, as in PyTorch. In eval mode, and while all its parameters are frozen, the layer uses the
+/// running statistics and they stand still.
+///
+/// # Shape
+/// input `[n, features]` or `[n, channels, height, width]` → the same; `weight`, `bias`, `running_mean`,
+/// `running_var` `[channels]`.
+///
+/// # Examples
+/// ```
+/// use layerwise::prelude::*;
+///
+/// let model = Sequential::builder([3, 8, 8]).add(BatchNorm::new()).build()?;
+/// assert_eq!(model.summary().parameters, 6);
+/// # Ok::<(), layerwise::Error>(())
+/// ```
+///
+/// # Errors
+/// Building fails with [`Error::Config`] for an `eps` that is not positive or a `momentum` outside
+/// `0 ≤ m ≤ 1`. A training pass fails with [`Error::BatchTooSmall`] if a channel has one value only, and with
+/// [`Error::Layer`] if a statistic is not finite: it would spoil the running ones for good.
+///
+/// # References
+/// Ioffe & Szegedy 2015. Keras's defaults differ: `eps` 1e-3, `momentum` 0.99 as weight of the *old* value.
+#[doc(alias = "BatchNorm1d")]
+#[doc(alias = "BatchNorm2d")]
+#[doc(alias = "BatchNormalization")]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BatchNorm {
+    eps: f64,
+    momentum: f64,
+    affine: bool,
+}
+
+impl BatchNorm {
+    /// With `eps` 1e-5, `momentum` 0.1, learned scale and shift.
+    pub fn new() -> Self {
+        Self { eps: 1e-5, momentum: 0.1, affine: true }
+    }
+
+    /// Added to the variance, above 0; default 1e-5.
+    pub fn eps(mut self, eps: f64) -> Self {
+        self.eps = eps;
+        self
+    }
+
+    /// Weight of the *new* batch statistic, `0 ≤ momentum ≤ 1`, default 0.1 as in PyTorch (Keras's is one
+    /// minus this).
+    pub fn momentum(mut self, momentum: f64) -> Self {
+        self.momentum = momentum;
+        self
+    }
+
+    /// Whether to learn `weight` and `bias`; default true.
+    pub fn affine(mut self, affine: bool) -> Self {
+        self.affine = affine;
+        self
+    }
+}
+
+impl Default for BatchNorm {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<F: Scalar> LayerSpec<F> for BatchNorm {
+    fn build(&self, input: &Shape, init: &mut Init) -> Result<Box<dyn Layer<F>>> {
+        if !(self.eps > 0.0 && self.eps.is_finite()) {
+            return Err(Error::config("BatchNorm", "eps", "above 0", self.eps));
+        }
+        if !(0.0..=1.0).contains(&self.momentum) {
+            return Err(Error::config("BatchNorm", "momentum", "from 0 to 1", self.momentum));
+        }
+        let [channels, ..] = input.dims()[..] else {
+            let cause = ShapeError::new("[features] or [channels, height, width]", input);
+            return Err(Error::shape("BatchNorm", cause));
+        };
+        let shape = [channels];
+        let fans = Fans { shape: &shape, fan_in: channels, fan_out: channels };
+        Ok(Box::new(BatchNormLayer {
+            weight: self.affine.then(|| init.param("weight", Role::Scale, fans, &Constant(1.0))),
+            bias: self.affine.then(|| init.param("bias", Role::Shift, fans, &Zeros)),
+            running_mean: Buffer::filled(&shape, F::zero()),
+            running_var: Buffer::filled(&shape, F::one()),
+            input: input.clone(),
+            eps: F::lit(self.eps),
+            momentum: F::lit(self.momentum),
+        }))
+    }
+}
+
+/// What [`BatchNorm`] becomes.
+#[derive(Debug, Clone)]
+pub struct BatchNormLayer<F: Scalar = f32> {
+    weight: Option<Param<F>>,
+    bias: Option<Param<F>>,
+    running_mean: Buffer<F>,
+    running_var: Buffer<F>,
+    input: Shape,
+    eps: F,
+    momentum: F,
+}
+
+/// The batch's statistics, or in eval mode the running ones.
+#[derive(Debug, Default)]
+struct Batch<F> {
+    stats: Statistics<F>,
+    count: usize,
+}
+
+impl<F: Scalar> BatchNormLayer<F> {
+    fn sizes(&self, len: usize) -> Sizes {
+        let c = self.running_mean.as_slice().len();
+        let p = self.input.numel() / c.max(1);
+        Sizes { n: len / self.input.numel().max(1), c, p }
+    }
+
+    fn affine(&self) -> Option<(&[F], &[F])> {
+        Some((self.weight.as_ref()?.as_slice(), self.bias.as_ref()?.as_slice()))
+    }
+
+    fn use_running(&self, stats: &mut Statistics<F>) {
+        stats.mean.copy_from_slice(self.running_mean.as_slice());
+        for (inv_std, &var) in stats.inv_std.iter_mut().zip(self.running_var.as_slice()) {
+            *inv_std = F::one() / (var + self.eps).sqrt();
+        }
+    }
+}
+
+impl<F: Scalar> Layer<F> for BatchNormLayer<F> {
+    fn kind(&self) -> &'static str {
+        "BatchNorm"
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {
+        input.require(self.input.dims(), "[channels, ..]")
+    }
+
+    fn forward(&self, mut pass: Forward<'_, F>) -> Result<()> {
+        let x = door::slice(&pass.input);
+        let sizes = self.sizes(x.len());
+        let batch = pass.cache.get_or_default::<Batch<F>>();
+        batch.stats.resize(sizes.c);
+        batch.count = sizes.count();
+        let (mode, stats) = (pass.mode, &mut batch.stats);
+        if mode == Mode::Train && sizes.count() < 2 {
+            let place = Default::default();
+            return Err(Error::BatchTooSmall {
+                place,
+                kind: "BatchNorm",
+                needed: 2,
+                got: sizes.count(),
+            });
+        }
+        door::fill(&mut pass.output, |y| match mode {
+            Mode::Train => norm::train_forward(sizes, self.eps, &x, self.affine(), stats, y),
+            Mode::Eval => {
+                self.use_running(stats);
+                norm::apply(sizes, &x, self.affine(), &stats.mean, &stats.inv_std, y);
+            }
+        });
+        if mode == Mode::Train && !stats.var.iter().all(|var| var.is_finite()) {
+            let message = "mean or variance of the batch is not finite; lower the learning rate, or check the data";
+            return Err(Error::layer("BatchNorm", message));
+        }
+        Ok(())
+    }
+
+    fn backward(&mut self, pass: Backward<'_, F>) -> Result<()> {
+        let (x, dy) = (door::slice(&pass.input), door::slice(&pass.grad_output));
+        let sizes = self.sizes(x.len());
+        let Batch { stats, .. } = pass.cache.get::<Batch<F>>()?;
+        let [sums, scale_copy] = pass.scratch.take([2 * sizes.c, sizes.c]);
+        // A copy of a few numbers, so that value and gradient are not borrowed at once.
+        let scale = self.weight.as_ref().map(|weight| {
+            scale_copy.copy_from_slice(weight.as_slice());
+            &*scale_copy
+        });
+        let scale_grad = self.weight.as_mut().and_then(Param::grad_slice);
+        let shift_grad = self.bias.as_mut().and_then(Param::grad_slice);
+        let batch_statistics = pass.mode == Mode::Train;
+        let run = |input: Option<&mut [F]>| {
+            let gradients = Gradients { scale: scale_grad, shift: shift_grad, input };
+            norm::backward(
+                sizes,
+                batch_statistics,
+                &x,
+                &dy,
+                scale,
+                &stats.mean,
+                &stats.inv_std,
+                sums,
+                gradients,
+            );
+        };
+        match pass.grad_input {
+            Some(mut grad_input) => door::fill(&mut grad_input, |dx| run(Some(dx))),
+            None => run(None),
+        }
+        Ok(())
+    }
+
+    fn update_buffers(&mut self, cache: &Cache) -> Result<()> {
+        let Batch { stats, count } = cache.get::<Batch<F>>()?;
+        let keep = F::one() - self.momentum;
+        let unbiased = F::lit(*count as f64 / (*count as f64 - 1.0));
+        for (running, &mean) in self.running_mean.as_slice_mut().iter_mut().zip(&stats.mean) {
+            *running = keep * *running + self.momentum * mean;
+        }
+        for (running, &var) in self.running_var.as_slice_mut().iter_mut().zip(&stats.var) {
+            *running = keep * *running + self.momentum * var * unbiased;
+        }
+        Ok(())
+    }
+
+    layer_params!(F; weight, bias, running_mean, running_var);
+}

@@ -1,0 +1,229 @@
+//! Two-dimensional convolution.
+
+use std::sync::Arc;
+
+use super::door;
+use super::window::{Pair, conv_output_size, kernel_too_large};
+use crate::initializers::{HeNormal, Zeros};
+use crate::kernels::conv::{self, Geometry, Plan};
+use crate::{
+    Backward, Error, Fans, Forward, Init, Initializer, Layer, LayerSpec, Param, Result, Role,
+    Scalar, Shape, ShapeError, layer_params,
+};
+
+/// Slides learned kernels over an image: at each place, multiplies element by element and sums.
+///
+/// `y[f][i][j] = bias[f] + Σ weight[f][c][h][w] · x[c][i·stride − padding + h·dilation][…]`, with zeros
+/// outside the image. Cross-correlation, as in PyTorch and Keras: the kernel is not flipped.
+///
+/// # Shape
+/// input `[n, channels, height, width]` →
+/// output `[n, filters, ⌊(height + 2·padding − dilation·(kernel − 1) − 1)/stride⌋ + 1, …]`;
+/// `weight` `[filters, channels / groups, kernel height, kernel width]`, `bias` `[filters]`. `channels`
+/// is inferred; sizes floor as in PyTorch (see [`super::conv_output_size_exact`] for the course's rule).
+///
+/// # Examples
+/// ```
+/// use layerwise::prelude::*;
+///
+/// let model = Sequential::builder([3, 32, 32])
+///     .add(Conv2d::new(16, 3).padding(1))
+///     .add(Conv2d::new(8, (3, 5)).stride(2).bias(false))
+///     .build()?;
+/// assert_eq!(model.output_shape().dims(), [8, 15, 14]);
+/// # Ok::<(), layerwise::Error>(())
+/// ```
+///
+/// # Errors
+/// Building fails with [`Error::Config`] for a zero, or for groups that do not divide channels and
+/// filters, and with [`Error::Shape`] if the input is no image or the kernel larger than the padded input.
+///
+/// Default weights are [`HeNormal`] (He et al. 2015), biases 0.
+#[doc(alias = "Convolution")]
+#[derive(Debug, Clone)]
+pub struct Conv2d {
+    filters: usize,
+    kernel: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: usize,
+    bias: bool,
+    weight_init: Arc<dyn Initializer>,
+    bias_init: Arc<dyn Initializer>,
+}
+
+impl Conv2d {
+    /// `filters` output channels, kernels of `kernel`: a size, or `(height, width)`.
+    pub fn new(filters: usize, kernel: impl Into<Pair>) -> Self {
+        Self {
+            filters,
+            kernel: kernel.into(),
+            stride: 1.into(),
+            padding: 0.into(),
+            dilation: 1.into(),
+            groups: 1,
+            bias: true,
+            weight_init: Arc::new(HeNormal::default()),
+            bias_init: Arc::new(Zeros),
+        }
+    }
+
+    /// Steps between windows, at least 1; default 1. Larger strides subsample.
+    pub fn stride(mut self, stride: impl Into<Pair>) -> Self {
+        self.stride = stride.into();
+        self
+    }
+
+    /// Rows and columns of zeros on each side; default 0.
+    pub fn padding(mut self, padding: impl Into<Pair>) -> Self {
+        self.padding = padding.into();
+        self
+    }
+
+    /// Distance between a kernel's elements, at least 1; default 1.
+    pub fn dilation(mut self, dilation: impl Into<Pair>) -> Self {
+        self.dilation = dilation.into();
+        self
+    }
+
+    /// Parts into which channels and filters are divided, each convolved by itself; default 1. As many
+    /// as channels is a depthwise convolution.
+    pub fn groups(mut self, groups: usize) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// Whether to add a bias; default true. Batch norm after it makes it superfluous.
+    pub fn bias(mut self, bias: bool) -> Self {
+        self.bias = bias;
+        self
+    }
+
+    /// What fills the weight; default [`HeNormal`].
+    pub fn weight_init(mut self, initializer: impl Initializer + 'static) -> Self {
+        self.weight_init = Arc::new(initializer);
+        self
+    }
+
+    /// What fills the bias; default [`Zeros`].
+    pub fn bias_init(mut self, initializer: impl Initializer + 'static) -> Self {
+        self.bias_init = Arc::new(initializer);
+        self
+    }
+
+    fn check(&self, channels: usize) -> Result<()> {
+        let fail = |field, must_be, got: String| Err(Error::config("Conv2d", field, must_be, got));
+        if self.filters == 0 {
+            return fail("filters", "at least 1", "0".into());
+        }
+        for (field, pair) in
+            [("kernel", self.kernel), ("stride", self.stride), ("dilation", self.dilation)]
+        {
+            if pair.has_zero() {
+                return fail(field, "at least 1", pair.to_string());
+            }
+        }
+        if self.groups == 0
+            || !channels.is_multiple_of(self.groups)
+            || !self.filters.is_multiple_of(self.groups)
+        {
+            let got =
+                format!("{} with {channels} channels and {} filters", self.groups, self.filters);
+            return fail("groups", "a divisor of channels and filters", got);
+        }
+        Ok(())
+    }
+
+    fn geometry(&self, input: &Shape) -> Result<Geometry, ShapeError> {
+        let [channels, height, width] = input.image()?;
+        let mut output = [0; 2];
+        for (axis, size) in [height, width].into_iter().enumerate() {
+            let (kernel, stride) = (self.kernel.0[axis], self.stride.0[axis]);
+            let (padding, dilation) = (self.padding.0[axis], self.dilation.0[axis]);
+            output[axis] = conv_output_size(size, kernel, stride, padding, dilation)
+                .map_err(|_| kernel_too_large(self.kernel, self.padding, self.dilation, input))?;
+        }
+        Ok(Geometry {
+            channels,
+            filters: self.filters,
+            groups: self.groups,
+            input: [height, width],
+            output,
+            kernel: self.kernel.0,
+            stride: self.stride.0,
+            padding: self.padding.0,
+            dilation: self.dilation.0,
+        })
+    }
+}
+
+impl<F: Scalar> LayerSpec<F> for Conv2d {
+    fn build(&self, input: &Shape, init: &mut Init) -> Result<Box<dyn Layer<F>>> {
+        let shape_error = |cause| Error::shape("Conv2d", cause);
+        let [channels, ..] = input.image().map_err(shape_error)?;
+        self.check(channels)?;
+        let geometry = self.geometry(input).map_err(shape_error)?;
+        let shape = [self.filters, channels / self.groups, self.kernel.0[0], self.kernel.0[1]];
+        let fans = Fans::of(&shape);
+        let weight = init.param("weight", Role::Weight, fans, &*self.weight_init);
+        let bias = self.bias.then(|| {
+            let fans = Fans { shape: &shape[..1], ..fans };
+            init.param("bias", Role::Bias, fans, &*self.bias_init)
+        });
+        Ok(Box::new(Conv2dLayer { weight, bias, plan: Arc::new(Plan::new(geometry)) }))
+    }
+}
+
+/// What [`Conv2d`] becomes.
+#[derive(Debug, Clone)]
+pub struct Conv2dLayer<F: Scalar = f32> {
+    weight: Param<F>,
+    bias: Option<Param<F>>,
+    plan: Arc<Plan>,
+}
+
+impl<F: Scalar> Layer<F> for Conv2dLayer<F> {
+    fn kind(&self) -> &'static str {
+        "Conv2d"
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {
+        let Geometry { channels, filters, input: [h, w], output: [oh, ow], .. } =
+            self.plan.geometry;
+        input.image()?;
+        input
+            .require(&[channels, h, w], "[channels, height, width]")
+            .map(|_| [filters, oh, ow].into())
+    }
+
+    fn forward(&self, mut pass: Forward<'_, F>) -> Result<()> {
+        let x = door::slice(&pass.input);
+        let n = x.len() / self.plan.geometry.image();
+        let [scratch] = pass.scratch.take([self.plan.forward_scratch::<F>(n)]);
+        let bias = self.bias.as_ref().map(Param::as_slice);
+        door::fill(&mut pass.output, |y| {
+            conv::forward(&self.plan, &x, self.weight.as_slice(), bias, y, scratch)
+        });
+        Ok(())
+    }
+
+    fn backward(&mut self, pass: Backward<'_, F>) -> Result<()> {
+        let (x, dy) = (door::slice(&pass.input), door::slice(&pass.grad_output));
+        let n = x.len() / self.plan.geometry.image();
+        let (dw, db) = (self.weight.grad_slice(), self.bias.as_mut().and_then(Param::grad_slice));
+        if dw.is_some() || db.is_some() {
+            let [scratch] = pass.scratch.take([self.plan.backward_weight_scratch::<F>(n)]);
+            conv::backward_weight(&self.plan, &x, &dy, dw, db, scratch);
+        }
+        if let Some(mut grad_input) = pass.grad_input {
+            let [scratch] = pass.scratch.take([self.plan.backward_input_scratch::<F>(n)]);
+            door::fill(&mut grad_input, |dx| {
+                conv::backward_input(&self.plan, self.weight.as_slice(), &dy, dx, scratch);
+            });
+        }
+        Ok(())
+    }
+
+    layer_params!(F; weight, bias);
+}

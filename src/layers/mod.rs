@@ -1,0 +1,35 @@
+//! The layers. Each file holds a spec (what users write) and the layer it becomes.
+//!
+//! | spec | what it does |
+//! |---|---|
+//! | [`Linear`] | `y = x Wᵀ + b` |
+//! | [`Conv2d`] | cross-correlation with learned kernels |
+//! | [`MaxPool2d`], [`AvgPool2d`], [`GlobalAvgPool`] | pooling |
+//! | [`BatchNorm`] | normalization by batch statistics |
+//! | [`Dropout`] | random zeros while training |
+//! | [`Flatten`] | images to features |
+//!
+//! Every [`crate::Activation`] is a spec as well; [`ActivationLayer`] is what it becomes.
+
+mod activation;
+mod avg_pool;
+mod batch_norm;
+mod conv2d;
+mod door;
+mod dropout;
+mod flatten;
+mod linear;
+mod max_pool;
+mod window;
+
+pub use activation::ActivationLayer;
+pub use avg_pool::{AvgPool2d, AvgPool2dLayer, GlobalAvgPool, GlobalAvgPoolLayer};
+pub use batch_norm::{BatchNorm, BatchNormLayer};
+pub use conv2d::{Conv2d, Conv2dLayer};
+pub use dropout::{Dropout, DropoutLayer};
+pub use flatten::{Flatten, FlattenLayer};
+pub use linear::{Linear, LinearLayer};
+pub use max_pool::{MaxPool2d, MaxPool2dLayer};
+pub use window::{
+    Pair, conv_output_size, conv_output_size_exact, pool_output_size, pool_output_size_exact,
+};

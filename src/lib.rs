@@ -1,0 +1,115 @@
+//! Neural networks that train and run on the CPU, embedded in your program.
+//!
+//! Every method of Stanford's CS231n course as a real, gradient-checked part: layers, activations,
+//! initializers, regularizers, losses and optimizers that you compose into a [`Sequential`]. No console
+//! output, no global state, no panics on bad input, and the same bits for the same seed on any number of
+//! threads.
+//!
+//! ```
+//! use layerwise::prelude::*;
+//!
+//! // Which of two numbers is larger?
+//! let mut rng = Seed::new(7).rng();
+//! let x = Array2::from_shape_simple_fn((200, 2), || rng.uniform() as f32);
+//! let larger: Vec<usize> = x.outer_iter().map(|row| usize::from(row[1] > row[0])).collect();
+//! let data = Dataset::new(x.into_dyn(), larger)?;
+//!
+//! let mut model = Sequential::builder([2])
+//!     .add(Linear::new(16))
+//!     .add(Relu)
+//!     .add(Linear::new(2))
+//!     .seed(7)
+//!     .build()?;
+//! let mut trainer = Trainer::new(CrossEntropy::new(), ModelOptimizer::new(Adam::new(), 0.01));
+//! let mut batches = data.batches(20)?.shuffled(Seed::new(7));
+//! for _ in 0..30 {
+//!     trainer.epoch(&mut model, &mut batches)?;
+//! }
+//!
+//! let logits = model.predict(ndarray::arr2(&[[0.2, 0.9]]).view().into_dyn())?;
+//! assert!(logits[[0, 1]] > logits[[0, 0]]);
+//! # Ok::<(), layerwise::Error>(())
+//! ```
+//!
+//! # Where things are
+//!
+//! | to | see |
+//! |---|---|
+//! | compose a model | [`Sequential`], [`layers`], [`activations`], [`initializers`] |
+//! | train it | [`training`], [`losses`], [`optimizers`], [`schedules`], [`regularizers`], [`data`] |
+//! | write a part of your own | [`Layer`], [`Activation`], [`Optimizer`], [`Initializer`], [`Regularizer`], [`Loss`], [`Schedule`] |
+//! | prove it right | [`gradcheck`] |
+//! | read the guide | [`guide`] |
+//!
+//! # Features
+//!
+//! | feature | default | |
+//! |---|---|---|
+//! | `rayon` | yes | parallel kernels, in whichever rayon pool the caller runs them; results do not change |
+//!
+//! # Arrays
+//!
+//! Arrays are [`ndarray`]'s, which is re-exported: `layerwise::ndarray`. Images are `[n, channels, height, width]`;
+//! weights have PyTorch's names and layouts. Views are dynamic ([`View`]): make one with
+//! `array.view().into_dyn()`.
+
+pub use ndarray;
+
+mod activation;
+mod cache;
+mod error;
+mod initializer;
+mod layer;
+mod loss;
+mod optimizer;
+mod param;
+mod regularizer;
+mod scalar;
+mod schedule;
+mod seed;
+mod shape;
+mod visit;
+mod workspace;
+
+pub mod activations;
+pub mod data;
+pub mod gradcheck;
+pub mod initializers;
+#[doc(hidden)]
+pub mod kernels;
+pub mod layers;
+pub mod losses;
+pub mod optimizers;
+pub mod prelude;
+pub mod regularizers;
+pub mod schedules;
+pub mod sequential;
+pub mod training;
+
+pub use activation::Activation;
+pub use cache::{Cache, Scratch};
+pub use error::{Error, Place, Result, ShapeError, TargetError};
+pub use initializer::{Fans, Init, Initializer};
+pub use layer::{Backward, BoxClone, Forward, Layer, LayerSpec, Mode};
+pub use loss::Loss;
+pub use optimizer::{Decay, Optimizer, StepInfo};
+pub use param::{Buffer, Group, Param, ParamId, Role};
+pub use regularizer::Regularizer;
+pub use scalar::Scalar;
+pub use schedule::Schedule;
+pub use seed::{Rng, Seed};
+pub use sequential::{Block, NestedLayer, Sequential, SequentialBuilder, Summary, SummaryRow};
+pub use shape::Shape;
+pub use visit::{Entry, EntryMut, Field, ParamInfo, ParamName, Visitor, VisitorMut};
+pub use workspace::Workspace;
+
+/// A batch to be read: the first axis counts samples.
+pub type View<'a, F = f32> = ndarray::ArrayViewD<'a, F>;
+
+/// A batch to be written.
+pub type ViewMut<'a, F = f32> = ndarray::ArrayViewMutD<'a, F>;
+
+/// The guide: the book's chapters, each of whose examples is compiled and run.
+pub mod guide {
+    #![doc = include_str!("../docs/extending.md")]
+}

@@ -1,0 +1,304 @@
+//! Learned arrays and saved arrays.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ndarray::{ArrayD, IxDyn};
+
+use crate::{Regularizer, Result, Scalar, Shape, ShapeError, View, ViewMut};
+
+/// Identity of a parameter within this process. A clone of a model keeps it, so an optimizer's state
+/// follows the clone; it is never written to disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ParamId(u64);
+
+impl ParamId {
+    fn next() -> Self {
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        Self(COUNTER.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// What a parameter is for. Selectors use it: decay weights, leave biases alone.
+///
+/// ```
+/// use layerwise::prelude::*;
+///
+/// let model = Sequential::builder([4]).add(Linear::new(2)).build()?;
+/// let roles: Vec<Role> = model.params().map(|p| p.role).collect();
+/// assert_eq!(roles, [Role::Weight, Role::Bias]);
+/// # Ok::<(), layerwise::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Role {
+    /// Multiplies the input.
+    Weight,
+    /// Is added to the output.
+    Bias,
+    /// Multiplies a normalised value (`gamma`; called `weight` in files).
+    Scale,
+    /// Is added to a normalised value (`beta`; called `bias` in files).
+    Shift,
+}
+
+/// A set of parameters that share a learning rate, a decay or a rule; see
+/// [`crate::Sequential::assign_group`] and [`crate::optimizers::ModelOptimizer::group`].
+///
+/// ```
+/// use layerwise::Group;
+///
+/// assert_eq!(Group::default(), Group::DEFAULT);
+/// assert_ne!(Group::new(1), Group::DEFAULT);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Group(u16);
+
+impl Group {
+    /// Where every parameter starts.
+    pub const DEFAULT: Group = Group(0);
+
+    /// Group number `index`; number 0 is [`Group::DEFAULT`].
+    pub const fn new(index: u16) -> Self {
+        Self(index)
+    }
+}
+
+/// A learned array with its gradient.
+///
+/// ```
+/// use layerwise::{Param, Role};
+/// use ndarray::arr1;
+///
+/// let mut scale = Param::new(arr1(&[1.0f32, 2.0]).into_dyn(), Role::Scale);
+/// assert_eq!(scale.shape(), [2]);
+/// assert!(scale.grad().is_none()); // made when first written
+/// scale.grad_mut().unwrap().fill(0.5);
+/// assert_eq!(scale.grad().unwrap()[0], 0.5);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Param<F: Scalar = f32> {
+    id: ParamId,
+    /// Contiguous and row-major, always.
+    value: ArrayD<F>,
+    /// Made at the first backward: a model that only predicts holds none. Zero whenever `written` is false.
+    grad: Option<ArrayD<F>>,
+    written: bool,
+    role: Role,
+    trainable: bool,
+    group: Group,
+    regularizer: Option<Arc<dyn Regularizer<F>>>,
+}
+
+impl<F: Scalar> Param<F> {
+    /// A trainable parameter in the default group, without regularizer.
+    pub fn new(value: ArrayD<F>, role: Role) -> Self {
+        // Contiguous: kernels and optimizers work on slices.
+        let value = if value.is_standard_layout() {
+            value
+        } else {
+            value.as_standard_layout().into_owned()
+        };
+        Self {
+            id: ParamId::next(),
+            value,
+            grad: None,
+            written: false,
+            role,
+            trainable: true,
+            group: Group::DEFAULT,
+            regularizer: None,
+        }
+    }
+
+    /// Identity within this process.
+    pub fn id(&self) -> ParamId {
+        self.id
+    }
+
+    /// Length of each axis.
+    pub fn shape(&self) -> &[usize] {
+        self.value.shape()
+    }
+
+    /// Number of elements.
+    pub fn numel(&self) -> usize {
+        self.value.len()
+    }
+
+    /// What it is for.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The value.
+    pub fn value(&self) -> View<'_, F> {
+        self.value.view()
+    }
+
+    /// The value in row-major order.
+    pub fn as_slice(&self) -> &[F] {
+        self.value.as_slice().expect("Param keeps row-major order")
+    }
+
+    /// Replaces the value.
+    ///
+    /// # Errors
+    /// [`ShapeError`] if the shapes differ; the parameter keeps its value.
+    ///
+    /// ```
+    /// use layerwise::{Param, Role};
+    /// use ndarray::arr1;
+    ///
+    /// let mut bias = Param::new(arr1(&[0.0f32; 3]).into_dyn(), Role::Bias);
+    /// assert!(bias.set_value(arr1(&[1.0, 2.0]).view().into_dyn()).is_err());
+    /// bias.set_value(arr1(&[1.0, 2.0, 3.0]).view().into_dyn())?;
+    /// assert_eq!(bias.as_slice(), [1.0, 2.0, 3.0]);
+    /// # Ok::<(), layerwise::ShapeError>(())
+    /// ```
+    pub fn set_value(&mut self, value: View<'_, F>) -> Result<(), ShapeError> {
+        assign(&mut self.value, value)
+    }
+
+    /// The gradient gathered since the last update, if any was written.
+    pub fn grad(&self) -> Option<View<'_, F>> {
+        self.grad.as_ref().filter(|_| self.written).map(|grad| grad.view())
+    }
+
+    /// The gradient to add to, or `None` if this parameter is frozen. Marks the gradient as written.
+    pub fn grad_mut(&mut self) -> Option<ViewMut<'_, F>> {
+        if !self.trainable {
+            return None;
+        }
+        self.written = true;
+        let dim = self.value.raw_dim();
+        Some(self.grad.get_or_insert_with(|| ArrayD::zeros(dim)).view_mut())
+    }
+
+    /// The gradient to add to as a slice, with the value, as kernels want them.
+    pub(crate) fn grad_slice(&mut self) -> Option<&mut [F]> {
+        self.grad_mut()?;
+        self.grad.as_mut().and_then(|grad| grad.as_slice_mut())
+    }
+
+    /// Forgets the gradient gathered so far.
+    ///
+    /// ```
+    /// # use layerwise::{Param, Role};
+    /// let mut bias = Param::new(ndarray::arr1(&[0.0f32]).into_dyn(), Role::Bias);
+    /// bias.grad_mut().unwrap().fill(2.0);
+    /// bias.zero_grad();
+    /// assert!(bias.grad().is_none());
+    /// ```
+    pub fn zero_grad(&mut self) {
+        if std::mem::take(&mut self.written)
+            && let Some(grad) = &mut self.grad
+        {
+            grad.fill(F::zero());
+        }
+    }
+
+    /// Value and gradient for an update in one pass; the caller leaves the gradient zero.
+    pub(crate) fn take_grad(&mut self) -> Option<(&mut [F], &mut [F])> {
+        if !std::mem::take(&mut self.written) {
+            return None;
+        }
+        Some((self.value.as_slice_mut()?, self.grad.as_mut()?.as_slice_mut()?))
+    }
+
+    /// Whether an optimizer may change it.
+    pub fn trainable(&self) -> bool {
+        self.trainable
+    }
+
+    /// Freezes or unfreezes it. A frozen parameter drops its gradient and its memory.
+    pub fn set_trainable(&mut self, trainable: bool) {
+        self.trainable = trainable;
+        if !trainable {
+            self.grad = None;
+            self.written = false;
+        }
+    }
+
+    /// The group it belongs to.
+    pub fn group(&self) -> Group {
+        self.group
+    }
+
+    /// Moves it to another group.
+    pub fn set_group(&mut self, group: Group) {
+        self.group = group;
+    }
+
+    /// The penalty on it, if any.
+    pub fn regularizer(&self) -> Option<&dyn Regularizer<F>> {
+        self.regularizer.as_deref()
+    }
+
+    /// Sets or removes the penalty on it.
+    pub fn set_regularizer(&mut self, regularizer: Option<Arc<dyn Regularizer<F>>>) {
+        self.regularizer = regularizer;
+    }
+
+    /// Adds the penalty's derivative to the gradient and returns the penalty.
+    pub(crate) fn regularize(&mut self) -> F {
+        let Some(regularizer) = self.regularizer.clone().filter(|_| self.trainable) else {
+            return F::zero();
+        };
+        let penalty = regularizer.penalty(self.as_slice());
+        self.grad_mut();
+        if let (Some(value), Some(grad)) =
+            (self.value.as_slice(), self.grad.as_mut().and_then(|grad| grad.as_slice_mut()))
+        {
+            regularizer.accumulate(value, grad);
+        }
+        penalty
+    }
+}
+
+fn assign<F: Scalar>(into: &mut ArrayD<F>, value: View<'_, F>) -> Result<(), ShapeError> {
+    if into.shape() != value.shape() {
+        return Err(ShapeError::new(Shape::from(into.shape()).to_string(), value.shape()));
+    }
+    into.assign(&value);
+    Ok(())
+}
+
+/// An array that is saved with a model but not learned: running mean, running variance.
+///
+/// ```
+/// let mean = layerwise::Buffer::<f32>::filled(&[3], 0.0);
+/// assert_eq!(mean.value().shape(), [3]);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Buffer<F: Scalar = f32>(ArrayD<F>);
+
+impl<F: Scalar> Buffer<F> {
+    /// A buffer with one value everywhere.
+    pub fn filled(shape: &[usize], value: F) -> Self {
+        Self(ArrayD::from_elem(IxDyn(shape), value))
+    }
+
+    /// The value.
+    pub fn value(&self) -> View<'_, F> {
+        self.0.view()
+    }
+
+    /// The value in row-major order.
+    pub fn as_slice(&self) -> &[F] {
+        self.0.as_slice().expect("Buffer keeps row-major order")
+    }
+
+    /// The value in row-major order, to be changed.
+    pub fn as_slice_mut(&mut self) -> &mut [F] {
+        self.0.as_slice_mut().expect("Buffer keeps row-major order")
+    }
+
+    /// Replaces the value.
+    ///
+    /// # Errors
+    /// [`ShapeError`] if the shapes differ; the buffer keeps its value.
+    pub fn set_value(&mut self, value: View<'_, F>) -> Result<(), ShapeError> {
+        assign(&mut self.0, value)
+    }
+}

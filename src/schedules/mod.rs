@@ -1,0 +1,5 @@
+//! Learning rates over time.
+
+mod decay;
+
+pub use decay::{Constant, ExponentialDecay, StepDecay};

@@ -1,0 +1,322 @@
+//! The container: layers one after the other.
+
+mod block;
+mod builder;
+mod nested;
+mod pass;
+mod select;
+mod summary;
+
+pub use block::Block;
+pub use builder::SequentialBuilder;
+pub use nested::NestedLayer;
+pub use summary::{Summary, SummaryRow};
+
+use ndarray::ArrayD;
+
+use crate::{Error, Layer, Mode, Result, Scalar, Seed, Shape, ShapeError, View, Workspace};
+
+/// Layers one after the other: the model.
+///
+/// [`Sequential::builder`] turns specs into layers and infers every shape. `forward` and `backward` run
+/// in the model's own workspace; `predict` takes `&self`, always runs in eval mode, and may be called
+/// from any number of threads at once. Models nest: `.add(model)`.
+///
+/// # Examples
+/// ```
+/// use layerwise::prelude::*;
+///
+/// let mut model = Sequential::builder([1, 28, 28])
+///     .add(Conv2d::new(16, 3).padding(1))
+///     .add(Relu)
+///     .add(MaxPool2d::new(2))
+///     .add(Flatten)
+///     .add(Dropout::new(0.25))
+///     .add(Linear::new(10)) // its 3136 inputs are inferred
+///     .seed(7)
+///     .build()?;
+///
+/// let images = ndarray::Array4::zeros((2, 1, 28, 28)).into_dyn();
+/// let logits = model.forward(images.view())?;
+/// assert_eq!(logits.shape(), [2, 10]);
+/// # Ok::<(), layerwise::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Sequential<F: Scalar = f32> {
+    nodes: Vec<Node<F>>,
+    input: Shape,
+    mode: Mode,
+    seed: Seed,
+    /// Training passes so far: each has a random stream of its own.
+    passes: u64,
+    workspace: Workspace<F>,
+}
+
+/// A layer and its place.
+#[derive(Debug, Clone)]
+struct Node<F: Scalar> {
+    name: String,
+    layer: Box<dyn Layer<F>>,
+    output: Shape,
+    /// The name as a number, to fold this layer's random stream.
+    stream: u64,
+    /// Which of the workspace's buffers holds the output: a layer that only reshapes shares its input's.
+    slot: usize,
+}
+
+impl<F: Scalar> Clone for Sequential<F> {
+    /// Clones layers, mode and seed; the clone's workspace is empty.
+    fn clone(&self) -> Self {
+        Self {
+            nodes: self.nodes.clone(),
+            input: self.input.clone(),
+            mode: self.mode,
+            seed: self.seed,
+            passes: self.passes,
+            workspace: Workspace::new(),
+        }
+    }
+}
+
+impl Sequential<f32> {
+    /// Starts a model for samples of this shape, without the batch axis: `[features]` or
+    /// `[channels, height, width]`. For `f64` use [`SequentialBuilder::new`].
+    pub fn builder(input: impl Into<Shape>) -> SequentialBuilder<f32> {
+        SequentialBuilder::new(input)
+    }
+}
+
+impl<F: Scalar> Sequential<F> {
+    /// Runs a batch through all layers in [`Sequential::mode`], remembering what `backward` needs.
+    /// Returns `[batch, ..output shape]`, borrowed from the model's workspace.
+    ///
+    /// In train mode, running statistics follow the batch, once every layer has succeeded.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the batch is empty or has another shape; what a layer reports. The model is
+    /// then unchanged.
+    pub fn forward(&mut self, input: View<'_, F>) -> Result<View<'_, F>> {
+        let batch = self.forward_only(input)?;
+        self.commit()?;
+        Ok(self.last_output(batch))
+    }
+
+    /// A forward that leaves the model as it is until [`Sequential::commit`]; returns the batch size.
+    pub(crate) fn forward_only(&mut self, input: View<'_, F>) -> Result<usize> {
+        let batch = self.check_input(&input)?;
+        let seed = self.seed.fold(self.passes);
+        pass::forward(
+            &self.nodes,
+            &self.input,
+            &mut self.workspace,
+            input,
+            batch,
+            self.mode,
+            seed,
+        )?;
+        Ok(batch)
+    }
+
+    /// Lets running statistics follow the last forward, and counts it.
+    pub(crate) fn commit(&mut self) -> Result<()> {
+        if self.mode == Mode::Train {
+            pass::update_buffers(&mut self.nodes, &self.workspace)?;
+            self.passes += 1;
+        }
+        Ok(())
+    }
+
+    /// The last forward's output.
+    pub(crate) fn last_output(&self, batch: usize) -> View<'_, F> {
+        pass::output(&self.nodes, &self.input, &self.workspace, batch)
+    }
+
+    /// Propagates the loss's gradient by the output back through the layers and adds to the gradients
+    /// of all trainable parameters. Stops at the lowest trainable layer. May follow a forward in either
+    /// mode, more than once.
+    ///
+    /// # Errors
+    /// [`Error::BackwardBeforeForward`] without a forward; [`Error::GradOutput`] if the gradient's shape
+    /// is not that of the output.
+    ///
+    /// ```
+    /// use layerwise::prelude::*;
+    ///
+    /// let mut model = Sequential::builder([2]).add(Linear::new(1)).build()?;
+    /// model.forward(Array2::ones((3, 2)).view().into_dyn())?;
+    /// model.backward(Array2::ones((3, 1)).view().into_dyn())?;
+    /// let weight = model.param("0.weight").unwrap();
+    /// assert_eq!(weight.grad().unwrap(), Array2::from_elem((1, 2), 3.0).into_dyn());
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    pub fn backward(&mut self, grad_output: View<'_, F>) -> Result<()> {
+        self.check_grad_output(&grad_output)?;
+        pass::backward(&mut self.nodes, &self.input, &mut self.workspace, grad_output, None)
+    }
+
+    /// Like [`Sequential::backward`], down to the input, and returns the gradient by the input:
+    /// `[batch, ..input shape]`. For saliency maps (Simonyan et al. 2014), adversarial examples, or a
+    /// model in front of this one. Parameters' gradients are added to as well; see
+    /// [`Sequential::zero_grad`].
+    ///
+    /// # Errors
+    /// As for [`Sequential::backward`].
+    ///
+    /// ```
+    /// use layerwise::prelude::*;
+    ///
+    /// let mut model = Sequential::builder([2]).add(Linear::new(1)).build()?;
+    /// model.eval();
+    /// model.forward(Array2::ones((1, 2)).view().into_dyn())?;
+    /// let saliency = model.backward_to_input(Array2::ones((1, 1)).view().into_dyn())?.to_owned();
+    /// assert_eq!(saliency.as_slice().unwrap(), model.param("0.weight").unwrap().as_slice());
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    pub fn backward_to_input(&mut self, grad_output: View<'_, F>) -> Result<View<'_, F>> {
+        let batch = self.check_grad_output(&grad_output)?;
+        let mut grad_input = std::mem::take(&mut self.workspace.grad_input);
+        let len = batch * self.input.numel();
+        let target = crate::workspace::view_mut(
+            batch,
+            &self.input,
+            crate::workspace::grown(&mut grad_input, len),
+        );
+        let result = pass::backward(
+            &mut self.nodes,
+            &self.input,
+            &mut self.workspace,
+            grad_output,
+            Some(target),
+        );
+        self.workspace.grad_input = grad_input;
+        result?;
+        Ok(crate::workspace::view(batch, &self.input, &self.workspace.grad_input[..len]))
+    }
+
+    /// Applies the model in eval mode, whatever [`Sequential::mode`] says, from any number of threads at
+    /// once.
+    ///
+    /// # Errors
+    /// As for [`Sequential::forward`].
+    pub fn predict(&self, input: View<'_, F>) -> Result<ArrayD<F>> {
+        Ok(self.predict_with(input, &mut Workspace::new())?.to_owned())
+    }
+
+    /// Like [`Sequential::predict`], in the caller's workspace: no allocation once that has seen the
+    /// largest batch.
+    ///
+    /// # Errors
+    /// As for [`Sequential::forward`].
+    pub fn predict_with<'w>(
+        &self,
+        input: View<'_, F>,
+        workspace: &'w mut Workspace<F>,
+    ) -> Result<View<'w, F>> {
+        let batch = self.check_input(&input)?;
+        pass::predict(&self.nodes, &self.input, workspace, input, batch, self.seed)
+    }
+
+    /// Switches to train mode, in which a new model starts: dropout drops, batch norm uses and follows
+    /// the batch's statistics.
+    pub fn train(&mut self) {
+        self.mode = Mode::Train;
+    }
+
+    /// Switches to eval mode. Only `forward` asks: `predict` is always in eval mode.
+    pub fn eval(&mut self) {
+        self.mode = Mode::Eval;
+    }
+
+    /// The mode that `forward` runs in.
+    ///
+    /// ```
+    /// use layerwise::prelude::*;
+    ///
+    /// let mut model = Sequential::builder([2]).add(Dropout::new(0.5)).build()?;
+    /// assert_eq!(model.mode(), Mode::Train);
+    /// model.eval();
+    /// assert_eq!(model.mode(), Mode::Eval);
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The seed of this model's randomness.
+    pub fn seed(&self) -> Seed {
+        self.seed
+    }
+
+    /// Training passes so far. Together with the seed it says what the next pass will draw.
+    pub fn passes(&self) -> u64 {
+        self.passes
+    }
+
+    /// Sets the number of training passes, to go on where another run stopped.
+    pub fn set_passes(&mut self, passes: u64) {
+        self.passes = passes;
+    }
+
+    /// Shape of one input sample.
+    pub fn input_shape(&self) -> &Shape {
+        &self.input
+    }
+
+    /// Shape of one output sample.
+    pub fn output_shape(&self) -> &Shape {
+        self.nodes.last().map_or(&self.input, |node| &node.output)
+    }
+
+    /// Number of layers, a nested model counting as one.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there is no layer: the model then returns its input.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Layers, parameters and shapes as a value; displayed, a table.
+    ///
+    /// ```
+    /// use layerwise::prelude::*;
+    ///
+    /// let model = Sequential::builder([4]).add(Linear::new(3)).add(Relu).build()?;
+    /// println!("{}", model.summary());
+    /// assert_eq!(model.summary().parameters, 15);
+    /// assert_eq!(model.summary().rows[1].kind, "Relu");
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    pub fn summary(&self) -> Summary {
+        Summary::new(&self.input, &self.nodes)
+    }
+
+    fn check_input(&self, input: &View<'_, F>) -> Result<usize> {
+        check_batch(input.shape(), &self.input).map_err(Error::Input)
+    }
+
+    fn check_grad_output(&self, grad: &View<'_, F>) -> Result<usize> {
+        let (batch, _) = self.workspace.finished.ok_or(Error::BackwardBeforeForward)?;
+        let shape = self.output_shape();
+        if grad.shape().first() != Some(&batch) || &grad.shape()[1..] != shape.dims() {
+            let mut needs = vec![batch];
+            needs.extend(shape.dims());
+            let hint = "one gradient for each element of the last forward's output";
+            let cause = ShapeError::new(Shape::from(needs).to_string(), grad.shape()).hint(hint);
+            return Err(Error::GradOutput(cause));
+        }
+        Ok(batch)
+    }
+}
+
+/// The batch size, if `shape` is `[batch, ..sample]` and not empty.
+fn check_batch(shape: &[usize], sample: &Shape) -> Result<usize, ShapeError> {
+    let fail = |hint| Err(ShapeError::new(sample.with_batch(), shape).hint(hint));
+    match shape.split_first() {
+        Some((0, rest)) if rest == sample.dims() => fail("give at least one sample"),
+        Some((&batch, rest)) if rest == sample.dims() => Ok(batch),
+        _ if shape == sample.dims() => fail("insert a batch axis in front, even for one sample"),
+        _ => fail("the model was built for this shape"),
+    }
+}

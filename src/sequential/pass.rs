@@ -1,0 +1,295 @@
+//! Forward, backward and predict over a list of nodes, for models and nested models alike.
+
+use super::Node;
+use crate::kernels::parallel::{self, Cost};
+use crate::workspace::{grown, view, view_mut};
+use crate::{
+    Backward, Cache, Entry, Error, Forward, Layer, Mode, Result, Scalar, Seed, Shape, View,
+    ViewMut, Visitor, Workspace,
+};
+
+/// Copies the input in and runs all layers, each into a buffer of its own.
+pub(super) fn forward<F: Scalar>(
+    nodes: &[Node<F>],
+    input_shape: &Shape,
+    workspace: &mut Workspace<F>,
+    input: View<'_, F>,
+    batch: usize,
+    mode: Mode,
+    seed: Seed,
+) -> Result<()> {
+    workspace.finished = None;
+    prepare(nodes, input_shape, workspace, batch);
+    parallel::enter(cost(nodes, input_shape, batch), || {
+        copy(&input, &mut workspace.slots[0][..batch * input_shape.numel()]);
+        let mut shape = input_shape;
+        let mut slot = 0;
+        for (i, node) in nodes.iter().enumerate() {
+            let mode = mode_of(&*node.layer, mode);
+            workspace.modes[i] = mode;
+            if !node.layer.only_reshapes() {
+                let (done, rest) = workspace.slots.split_at_mut(node.slot);
+                let pass = Forward {
+                    input: view(batch, shape, &done[slot][..batch * shape.numel()]),
+                    output: view_mut(
+                        batch,
+                        &node.output,
+                        &mut rest[0][..batch * node.output.numel()],
+                    ),
+                    cache: &mut workspace.caches[i],
+                    scratch: &mut workspace.scratch,
+                    mode,
+                    seed: seed.fold(node.stream),
+                    remember: true,
+                };
+                node.layer.forward(pass).map_err(|error| error.inside(i, &node.name))?;
+            }
+            (shape, slot) = (&node.output, node.slot);
+        }
+        Ok::<_, Error>(())
+    })?;
+    workspace.finished = Some((batch, seed));
+    Ok(())
+}
+
+/// The last layer's output.
+pub(super) fn output<'w, F: Scalar>(
+    nodes: &[Node<F>],
+    input_shape: &Shape,
+    workspace: &'w Workspace<F>,
+    batch: usize,
+) -> View<'w, F> {
+    let (shape, slot) = nodes.last().map_or((input_shape, 0), |node| (&node.output, node.slot));
+    view(batch, shape, &workspace.slots[slot][..batch * shape.numel()])
+}
+
+/// Moves what the pass learned into the layers that ran in train mode.
+pub(super) fn update_buffers<F: Scalar>(
+    nodes: &mut [Node<F>],
+    workspace: &Workspace<F>,
+) -> Result<()> {
+    for (i, node) in nodes.iter_mut().enumerate() {
+        if workspace.modes[i] == Mode::Train && !node.layer.only_reshapes() {
+            node.layer
+                .update_buffers(&workspace.caches[i])
+                .map_err(|error| error.inside(i, &node.name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs all layers in eval mode through two buffers in turn, remembering nothing.
+pub(super) fn predict<'w, F: Scalar>(
+    nodes: &[Node<F>],
+    input_shape: &Shape,
+    workspace: &'w mut Workspace<F>,
+    input: View<'_, F>,
+    batch: usize,
+    seed: Seed,
+) -> Result<View<'w, F>> {
+    workspace.finished = None;
+    resize_caches(nodes, workspace);
+    let largest = largest(nodes, input_shape);
+    for buffer in &mut workspace.grads {
+        grown(buffer, batch * largest);
+    }
+    let [mut current, mut next] = workspace.grads.each_mut().map(|buffer| &mut buffer[..]);
+    let (caches, scratch) = (&mut workspace.caches, &mut workspace.scratch);
+    let current = parallel::enter(cost(nodes, input_shape, batch), || {
+        copy(&input, &mut current[..batch * input_shape.numel()]);
+        let mut shape = input_shape;
+        for (i, node) in nodes.iter().enumerate() {
+            if !node.layer.only_reshapes() {
+                let pass = Forward {
+                    input: view(batch, shape, &current[..batch * shape.numel()]),
+                    output: view_mut(batch, &node.output, &mut next[..batch * node.output.numel()]),
+                    cache: &mut caches[i],
+                    scratch,
+                    mode: Mode::Eval,
+                    seed: seed.fold(node.stream),
+                    remember: false,
+                };
+                node.layer.forward(pass).map_err(|error| error.inside(i, &node.name))?;
+                std::mem::swap(&mut current, &mut next);
+            }
+            shape = &node.output;
+        }
+        Ok::<_, Error>(current)
+    })?;
+    let shape = nodes.last().map_or(input_shape, |node| &node.output);
+    Ok(view(batch, shape, &current[..batch * shape.numel()]))
+}
+
+/// Propagates `grad_output` down: into `grad_input` if given, else to the lowest trainable layer.
+pub(super) fn backward<F: Scalar>(
+    nodes: &mut [Node<F>],
+    input_shape: &Shape,
+    workspace: &mut Workspace<F>,
+    grad_output: View<'_, F>,
+    grad_input: Option<ViewMut<'_, F>>,
+) -> Result<()> {
+    let (batch, seed) = workspace.finished.ok_or(Error::BackwardBeforeForward)?;
+    let lowest = if grad_input.is_some() { 0 } else { lowest_trainable(nodes) };
+    let largest = largest(nodes, input_shape);
+    for buffer in &mut workspace.grads {
+        grown(buffer, batch * largest);
+    }
+    let total = cost(nodes, input_shape, batch);
+    let Workspace { slots, grads, caches, modes, scratch, .. } = workspace;
+    let [mut current, mut next] = grads.each_mut().map(|buffer| &mut buffer[..]);
+    let bottom = (lowest..nodes.len()).find(|&i| !nodes[i].layer.only_reshapes());
+    let Some(bottom) = bottom else {
+        // Nothing but reshaping: the gradient is the input's.
+        if let Some(mut grad_input) = grad_input {
+            for (to, from) in grad_input.iter_mut().zip(grad_output.iter()) {
+                *to = *from;
+            }
+        }
+        return Ok(());
+    };
+    let mut grad_input = grad_input;
+    parallel::enter(total, || {
+        let mut top = Some(grad_output);
+        for i in (bottom..nodes.len()).rev() {
+            let (below, rest) = nodes.split_at_mut(i);
+            let node = &mut rest[0];
+            if node.layer.only_reshapes() {
+                continue;
+            }
+            let (shape, slot) =
+                below.last().map_or((input_shape, 0), |node| (&node.output, node.slot));
+            let len = batch * node.output.numel();
+            // The caller's gradient may have any layout and another rank of the same elements.
+            let grad_output = match top.take() {
+                Some(grad) if grad.shape()[1..] == *node.output.dims() => grad,
+                Some(grad) => {
+                    copy(&grad, &mut current[..len]);
+                    view(batch, &node.output, &current[..len])
+                }
+                None => view(batch, &node.output, &current[..len]),
+            };
+            let pass = Backward {
+                input: view(batch, shape, &slots[slot][..batch * shape.numel()]),
+                output: view(batch, &node.output, &slots[node.slot][..len]),
+                grad_output,
+                grad_input: if i > bottom {
+                    Some(view_mut(batch, shape, &mut next[..batch * shape.numel()]))
+                } else {
+                    grad_input.take().map(|grad| reshaped(grad, batch, shape)).transpose()?
+                },
+                cache: &mut caches[i],
+                scratch,
+                mode: modes[i],
+                seed: seed.fold(node.stream),
+            };
+            node.layer.backward(pass).map_err(|error| error.inside(i, &node.name))?;
+            std::mem::swap(&mut current, &mut next);
+        }
+        Ok(())
+    })
+}
+
+/// The place for the gradient by the input, under the shape that the lowest layer sees.
+fn reshaped<'a, F: Scalar>(
+    grad: ViewMut<'a, F>,
+    batch: usize,
+    shape: &Shape,
+) -> Result<ViewMut<'a, F>> {
+    if grad.shape()[1..] == *shape.dims() {
+        return Ok(grad);
+    }
+    let needs = shape.with_batch();
+    let got = grad.shape().to_vec();
+    match grad.into_slice() {
+        Some(slice) => Ok(view_mut(batch, shape, slice)),
+        None => Err(Error::GradOutput(crate::ShapeError::new(
+            format!("{needs} in row-major order"),
+            got,
+        ))),
+    }
+}
+
+/// Makes room for a training pass.
+fn prepare<F: Scalar>(
+    nodes: &[Node<F>],
+    input_shape: &Shape,
+    workspace: &mut Workspace<F>,
+    batch: usize,
+) {
+    resize_caches(nodes, workspace);
+    let slots = nodes.last().map_or(0, |node| node.slot) + 1;
+    if workspace.slots.len() < slots {
+        workspace.slots.resize_with(slots, Vec::new);
+    }
+    grown(&mut workspace.slots[0], batch * input_shape.numel());
+    for node in nodes {
+        grown(&mut workspace.slots[node.slot], batch * node.output.numel());
+    }
+}
+
+fn resize_caches<F: Scalar>(nodes: &[Node<F>], workspace: &mut Workspace<F>) {
+    if workspace.caches.len() < nodes.len() {
+        workspace.caches.resize_with(nodes.len(), Cache::default);
+        workspace.modes.resize(nodes.len(), Mode::Eval);
+    }
+}
+
+/// Elements of the largest sample between layers.
+fn largest<F: Scalar>(nodes: &[Node<F>], input_shape: &Shape) -> usize {
+    nodes.iter().map(|node| node.output.numel()).fold(input_shape.numel(), usize::max)
+}
+
+/// A low estimate of a pass: every parameter once per sample, every output once.
+fn cost<F: Scalar>(nodes: &[Node<F>], input_shape: &Shape, batch: usize) -> Cost {
+    let mut parameters = 0;
+    let mut elements = input_shape.numel();
+    for node in nodes {
+        elements += node.output.numel();
+        node.layer.visit(&mut Visitor::new(&mut |_, entry| {
+            if let Entry::Param(param) = entry {
+                parameters += param.numel();
+            }
+        }));
+    }
+    Cost::mul_adds(parameters.saturating_mul(batch))
+        + Cost::elements(elements.saturating_mul(batch))
+}
+
+fn copy<F: Scalar>(from: &View<'_, F>, to: &mut [F]) {
+    match from.as_slice() {
+        Some(slice) => to.copy_from_slice(slice),
+        None => {
+            for (to, &from) in to.iter_mut().zip(from.iter()) {
+                *to = from;
+            }
+        }
+    }
+}
+
+/// Freezing means freezing: a layer whose parameters are all frozen runs in eval mode.
+fn mode_of<F: Scalar>(layer: &dyn Layer<F>, mode: Mode) -> Mode {
+    let (mut parameters, mut trainable) = (0, 0);
+    if mode == Mode::Train && !layer.is_container() {
+        layer.visit(&mut Visitor::new(&mut |_, entry| {
+            if let Entry::Param(param) = entry {
+                parameters += 1;
+                trainable += usize::from(param.trainable());
+            }
+        }));
+    }
+    if parameters > 0 && trainable == 0 { Mode::Eval } else { mode }
+}
+
+/// Index of the first layer with a trainable parameter; the number of layers if there is none.
+fn lowest_trainable<F: Scalar>(nodes: &[Node<F>]) -> usize {
+    let trainable = |node: &Node<F>| {
+        let mut found = false;
+        node.layer.visit(&mut Visitor::new(&mut |_, entry| {
+            if let Entry::Param(param) = entry {
+                found |= param.trainable();
+            }
+        }));
+        found
+    };
+    nodes.iter().position(trainable).unwrap_or(nodes.len())
+}

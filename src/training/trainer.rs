@@ -1,0 +1,241 @@
+//! A trainer: loss and optimizer together.
+
+use std::ops::ControlFlow;
+
+use crate::data::{Batches, Targets};
+use crate::optimizers::ModelOptimizer;
+use crate::workspace::{grown, view, view_mut};
+use crate::{Error, Loss, Result, Scalar, Sequential, View, Workspace};
+
+/// A loss and an optimizer that train a model, step by step or epoch by epoch.
+///
+/// The loop stays yours: [`Trainer::step`] is one mini-batch, [`Trainer::epoch`] one pass over the data with a
+/// call after every step, [`Trainer::evaluate`] the loss over a data set in eval mode. Nothing is printed.
+///
+/// # Examples
+/// ```
+/// use layerwise::prelude::*;
+/// use ndarray::arr2;
+///
+/// // XOR, which no linear classifier can do.
+/// let x = arr2(&[[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]).into_dyn();
+/// let data = Dataset::new(x.clone(), vec![0, 1, 1, 0])?;
+/// let mut model =
+///     Sequential::builder([2]).add(Linear::new(8)).add(Tanh).add(Linear::new(2)).seed(1).build()?;
+/// let mut trainer = Trainer::new(CrossEntropy::new(), ModelOptimizer::new(Adam::new(), 0.05));
+/// let mut batches = data.batches(4)?.shuffled(Seed::new(1));
+/// for _ in 0..200 {
+///     trainer.epoch(&mut model, &mut batches)?;
+/// }
+/// let loss = trainer.evaluate(&model, &mut data.batches(4)?)?.loss;
+/// assert!(loss < 0.05, "{loss}");
+/// # Ok::<(), layerwise::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Trainer<L, F: Scalar = f32> {
+    loss: L,
+    optimizer: ModelOptimizer<F>,
+    grad: Vec<F>,
+    workspace: Workspace<F>,
+}
+
+/// What one training step did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Step<F = f32> {
+    /// The optimizer's step, from 1.
+    pub step: u64,
+    /// Samples in the batch.
+    pub samples: usize,
+    /// The loss before the update, without penalties.
+    pub loss: F,
+    /// The sum of all regularizers' penalties.
+    pub penalty: F,
+    /// L2 norm of all gradients together, before clipping.
+    pub grad_norm: f64,
+    /// The learning rate used.
+    pub lr: f64,
+}
+
+/// What an evaluation found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Evaluation {
+    /// The loss: batches' losses, weighted by their samples.
+    pub loss: f64,
+    /// Samples seen.
+    pub samples: usize,
+}
+
+impl<F: Scalar, L: Loss<F>> Trainer<L, F> {
+    /// Trains by this loss with this optimizer.
+    pub fn new(loss: L, optimizer: ModelOptimizer<F>) -> Self {
+        Self { loss, optimizer, grad: Vec::new(), workspace: Workspace::new() }
+    }
+
+    /// The loss.
+    pub fn loss(&self) -> &L {
+        &self.loss
+    }
+
+    /// The optimizer.
+    pub fn optimizer(&self) -> &ModelOptimizer<F> {
+        &self.optimizer
+    }
+
+    /// The optimizer, to change its rate or groups between steps.
+    pub fn optimizer_mut(&mut self) -> &mut ModelOptimizer<F> {
+        &mut self.optimizer
+    }
+
+    /// One mini-batch: forward in the model's mode, loss, backward, penalties, update. Gradients left by
+    /// the caller's own `backward` are part of the step.
+    ///
+    /// # Errors
+    /// What the model, the loss and the optimizer report; [`Error::NonFinite`] if the loss or a gradient is
+    /// not finite. The model is then as it was, running statistics included, with its gradients cleared.
+    ///
+    /// ```
+    /// use layerwise::prelude::*;
+    ///
+    /// let mut model = Sequential::builder([3]).add(Linear::new(2)).build()?;
+    /// let mut trainer = Trainer::new(CrossEntropy::new(), ModelOptimizer::new(Sgd::new(), 0.1));
+    /// let step = trainer.step(&mut model, Array2::zeros((4, 3)).view().into_dyn(), &[0, 1, 0, 1])?;
+    /// assert!((step.loss - 2f32.ln()).abs() < 1e-6);
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    pub fn step(
+        &mut self,
+        model: &mut Sequential<F>,
+        x: View<'_, F>,
+        target: &L::Target,
+    ) -> Result<Step<F>> {
+        let result = self.try_step(model, x, target);
+        if result.is_err() {
+            model.zero_grad();
+        }
+        result
+    }
+
+    fn try_step(
+        &mut self,
+        model: &mut Sequential<F>,
+        x: View<'_, F>,
+        target: &L::Target,
+    ) -> Result<Step<F>> {
+        let step = self.optimizer.steps() + 1;
+        let samples = model.forward_only(x)?;
+        let prediction = model.last_output(samples);
+        let shape = model.output_shape();
+        let grad = grown(&mut self.grad, prediction.len());
+        let loss = self.loss.value_and_grad(prediction, target, view_mut(samples, shape, grad))?;
+        if !loss.is_finite() {
+            return Err(Error::NonFinite { what: "loss".into(), step });
+        }
+        let grad = view(samples, &shape.clone(), grad);
+        model.backward(grad)?;
+        let penalty = model.regularize();
+        let report = self.optimizer.step(model)?;
+        model.commit()?;
+        Ok(Step { step, samples, loss, penalty, grad_norm: report.grad_norm, lr: report.lr })
+    }
+
+    /// One pass over the data: switches the model to train mode and takes a step for each batch.
+    /// Returns the mean loss.
+    ///
+    /// # Errors
+    /// As for [`Trainer::step`]; the steps before the error are done.
+    pub fn epoch<T>(
+        &mut self,
+        model: &mut Sequential<F>,
+        batches: &mut Batches<'_, F, T>,
+    ) -> Result<f64>
+    where
+        T: Targets<Target = L::Target>,
+    {
+        self.epoch_with(model, batches, |_| ControlFlow::Continue(()))
+    }
+
+    /// Like [`Trainer::epoch`], and calls `each` after every step, which may stop the epoch.
+    ///
+    /// # Errors
+    /// As for [`Trainer::step`].
+    ///
+    /// ```
+    /// # use layerwise::prelude::*;
+    /// # let data = Dataset::new(Array2::zeros((8, 3)).into_dyn(), vec![0; 8])?;
+    /// # let mut model = Sequential::builder([3]).add(Linear::new(2)).build()?;
+    /// # let mut trainer = Trainer::new(CrossEntropy::new(), ModelOptimizer::new(Sgd::new(), 0.1));
+    /// use std::ops::ControlFlow;
+    ///
+    /// let mut steps = 0;
+    /// trainer.epoch_with(&mut model, &mut data.batches(2)?, |step| {
+    ///     steps = step.step;
+    ///     if step.step == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    /// })?;
+    /// assert_eq!(steps, 3);
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    pub fn epoch_with<T>(
+        &mut self,
+        model: &mut Sequential<F>,
+        batches: &mut Batches<'_, F, T>,
+        mut each: impl FnMut(&Step<F>) -> ControlFlow<()>,
+    ) -> Result<f64>
+    where
+        T: Targets<Target = L::Target>,
+    {
+        model.train();
+        let mut mean = Mean::default();
+        batches.restart();
+        while let Some(batch) = batches.next_batch() {
+            let step = self.step(model, batch.x, &batch.target)?;
+            mean.add(step.loss.widen(), step.samples);
+            if each(&step).is_break() {
+                break;
+            }
+        }
+        Ok(mean.value())
+    }
+
+    /// The loss over a data set, in eval mode.
+    ///
+    /// # Errors
+    /// What the model and the loss report.
+    pub fn evaluate<T>(
+        &mut self,
+        model: &Sequential<F>,
+        batches: &mut Batches<'_, F, T>,
+    ) -> Result<Evaluation>
+    where
+        T: Targets<Target = L::Target>,
+    {
+        let mut mean = Mean::default();
+        batches.restart();
+        while let Some(batch) = batches.next_batch() {
+            let samples = batch.x.shape().first().copied().unwrap_or(0);
+            let prediction = model.predict_with(batch.x, &mut self.workspace)?;
+            mean.add(self.loss.value(prediction, &batch.target)?.widen(), samples);
+        }
+        Ok(Evaluation { loss: mean.value(), samples: mean.samples })
+    }
+}
+
+/// A mean over samples, of batches' means.
+#[derive(Debug, Default)]
+struct Mean {
+    total: f64,
+    samples: usize,
+}
+
+impl Mean {
+    fn add(&mut self, value: f64, samples: usize) {
+        self.total += value * samples as f64;
+        self.samples += samples;
+    }
+
+    /// NaN if nothing was added.
+    fn value(&self) -> f64 {
+        self.total / self.samples as f64
+    }
+}

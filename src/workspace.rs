@@ -1,0 +1,92 @@
+//! All memory one pass needs.
+
+use ndarray::{ArrayView, ArrayViewMut, IxDyn};
+
+use crate::{Cache, Mode, Scalar, Scratch, Seed, Shape, View, ViewMut};
+
+/// All memory one pass needs: outputs and caches of every layer, gradients, scratch.
+///
+/// One per thread; it grows to the largest batch seen, then never again. A model owns one for training
+/// (empty until the first `forward`, not cloned with the model);
+/// [`crate::Sequential::predict_with`] takes the caller's.
+///
+/// ```
+/// use layerwise::prelude::*;
+///
+/// let model = Sequential::builder([4]).add(Linear::new(2)).build()?;
+/// let mut workspace = Workspace::new();
+/// let x = Array2::zeros((3, 4)).into_dyn();
+/// for _ in 0..10 {
+///     let y = model.predict_with(x.view(), &mut workspace)?; // allocates in the first round only
+///     assert_eq!(y.shape(), [3, 2]);
+/// }
+/// # Ok::<(), layerwise::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Workspace<F: Scalar = f32> {
+    /// What layers compute: slot 0 is the input.
+    pub(crate) slots: Vec<Vec<F>>,
+    /// Two gradients: by a layer's output and by its input.
+    pub(crate) grads: [Vec<F>; 2],
+    /// Gradient by the model's input, where asked for.
+    pub(crate) grad_input: Vec<F>,
+    pub(crate) caches: Vec<Cache>,
+    /// The mode that each layer ran in.
+    pub(crate) modes: Vec<Mode>,
+    pub(crate) scratch: Scratch<F>,
+    /// Batch and seed of a finished forward that a backward may follow.
+    pub(crate) finished: Option<(usize, Seed)>,
+}
+
+impl<F: Scalar> Workspace<F> {
+    /// An empty workspace.
+    pub fn new() -> Self {
+        Self {
+            slots: Vec::new(),
+            grads: Default::default(),
+            grad_input: Vec::new(),
+            caches: Vec::new(),
+            modes: Vec::new(),
+            scratch: Scratch::default(),
+            finished: None,
+        }
+    }
+}
+
+impl<F: Scalar> Default for Workspace<F> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The first `len` elements of a buffer that only grows.
+pub(crate) fn grown<F: Scalar>(buffer: &mut Vec<F>, len: usize) -> &mut [F] {
+    if buffer.len() < len {
+        buffer.resize(len, F::zero());
+    }
+    &mut buffer[..len]
+}
+
+fn dim(batch: usize, shape: &Shape) -> IxDyn {
+    // Up to four axes lie inline: no allocation.
+    let mut axes = IxDyn::zeros(shape.rank() + 1);
+    axes[0] = batch;
+    for (axis, &len) in shape.dims().iter().enumerate() {
+        axes[axis + 1] = len;
+    }
+    axes
+}
+
+/// A batch of samples of one shape over a slice of exactly that many elements.
+pub(crate) fn view<'a, F: Scalar>(batch: usize, shape: &Shape, data: &'a [F]) -> View<'a, F> {
+    ArrayView::from_shape(dim(batch, shape), data).expect("the slice was cut for this shape")
+}
+
+/// Like [`view`], to be written.
+pub(crate) fn view_mut<'a, F: Scalar>(
+    batch: usize,
+    shape: &Shape,
+    data: &'a mut [F],
+) -> ViewMut<'a, F> {
+    ArrayViewMut::from_shape(dim(batch, shape), data).expect("the slice was cut for this shape")
+}
