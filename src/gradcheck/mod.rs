@@ -232,8 +232,12 @@ impl GradCheck {
         let tolerance = self.tolerance.unwrap_or(if double { 1e-7 } else { 5e-2 });
         for (array, (what, analytic)) in gradients.iter().enumerate() {
             let stride = analytic.len().div_ceil(self.elements).max(1);
-            // Derivatives far below the array's largest drown in the rounding of the loss.
-            let floor = 1e-2 * analytic.iter().fold(0.0, |max: f64, x| max.max(x.abs())) + 1e-6;
+            // Rounding of the loss's terms, divided by the step: no derivative is known better.
+            let noise = 8.0 * F::epsilon().widen() * probe.magnitude()? / step;
+            let floor = 1e-2 * analytic.iter().fold(0.0, |max: f64, x| max.max(x.abs())) + 1e-12;
+            let relative = |a: f64, b: f64, noise: f64| {
+                ((a - b).abs() - noise).max(0.0) / a.abs().max(b.abs()).max(floor)
+            };
             let mut kinks = 0;
             let indices: Vec<usize> = (0..analytic.len()).step_by(stride).collect();
             for &index in &indices {
@@ -247,7 +251,7 @@ impl GradCheck {
                     continue;
                 }
                 let closer = probe.difference(array, index, step / 4.0)?;
-                let spread = (closer - numeric).abs() / closer.abs().max(numeric.abs()).max(floor);
+                let spread = relative(closer, numeric, 5.0 * noise);
                 if spread > tolerance {
                     kinks += 1;
                     continue;

@@ -168,6 +168,12 @@ impl<F: Scalar> Probe<F> {
         Ok(y.iter().zip(&self.dy).map(|(y, dy)| y.widen() * dy.widen()).sum())
     }
 
+    /// `Σ |y · dy|`: how large the loss's terms are.
+    pub(super) fn magnitude(&self) -> Result<f64> {
+        let y = self.forward(&self.x, &mut Cache::default(), Layout::RowMajor)?;
+        Ok(y.iter().zip(&self.dy).map(|(y, dy)| (y.widen() * dy.widen()).abs()).sum())
+    }
+
     /// Central difference of the loss by one element: of the input (array 0) or of a parameter.
     pub(super) fn difference(&mut self, array: usize, index: usize, step: f64) -> Result<f64> {
         let original = self.element(array, index, None);

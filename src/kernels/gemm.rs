@@ -338,10 +338,7 @@ mod tests {
                             Begin::ColBias(bias) => bias[i % n].widen(),
                         };
                         let error = (got.widen() - start - want[i]).abs();
-                        assert!(
-                            error < tolerance(k),
-                            "{m}×{n}×{k} at {i}: {error}"
-                        );
+                        assert!(error < tolerance(k), "{m}×{n}×{k} at {i}: {error}");
                     }
                 }
             }
