@@ -85,8 +85,8 @@ fn train_and_test(options: &Options, train: &Dataset, test: &Dataset) -> layerwi
     let mut batches = train.batches(BATCH)?.shuffled(Seed::new(options.seed));
     let steps = batches.count() as u64;
     // The rate falls to a sixteenth over the run.
-    let decay = ExponentialDecay { gamma: 0.0625f64.powf(1.0 / (steps * options.epochs) as f64) };
-    let optimizer = ModelOptimizer::new(Adam::new(), 2e-3).schedule(decay);
+    let decay = ExponentialDecay { gamma: 0.05f64.powf(1.0 / (steps * options.epochs) as f64) };
+    let optimizer = ModelOptimizer::new(Adam::new(), 1e-3).schedule(decay);
     let mut trainer = Trainer::new(CrossEntropy::new(), optimizer);
     for epoch in 1..=options.epochs {
         let begin = Instant::now();

@@ -33,7 +33,7 @@ use crate::Scalar;
 /// }
 ///
 /// let model = Sequential::builder([2]).add(SquaredRelu).build()?;
-/// let y = model.predict(ndarray::arr2(&[[-1.0, 3.0]]).view().into_dyn())?;
+/// let y = model.predict(&ndarray::arr2(&[[-1.0, 3.0]]))?;
 /// assert_eq!(y.as_slice().unwrap(), [0.0, 9.0]);
 /// # Ok::<(), layerwise::Error>(())
 /// ```

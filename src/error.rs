@@ -180,6 +180,14 @@ pub enum Error {
         /// What it needs and what it got.
         cause: ShapeError,
     },
+    /// A model has no parameter or buffer of this name.
+    #[error("no parameter or buffer is called {name}; there are {known}")]
+    UnknownName {
+        /// The name given.
+        name: String,
+        /// The names that exist.
+        known: String,
+    },
     /// Two layers of one model have the same name, or a name cannot be used in a path.
     #[error("layer {position} (Sequential): name must be {must_be}, got \"{name}\"")]
     Name {
@@ -237,8 +245,17 @@ impl Error {
         Self::Config { place: Place::default(), kind, field, must_be, got: got.to_string() }
     }
 
-    /// A layer that does not fit its input. The model adds name and position.
-    pub(crate) fn shape(kind: &'static str, cause: ShapeError) -> Self {
+    /// A layer that does not fit its input, for a user-defined spec to return. The model adds name and
+    /// position.
+    ///
+    /// ```
+    /// use layerwise::{Error, Shape};
+    ///
+    /// let cause = Shape::from([2, 3]).features().unwrap_err();
+    /// let text = Error::shape("Scale", cause).to_string();
+    /// assert_eq!(text, "layer (Scale): needs [features], got [2, 3]; add Flatten before it");
+    /// ```
+    pub fn shape(kind: &'static str, cause: ShapeError) -> Self {
         Self::Shape { place: Place::default(), kind, cause }
     }
 

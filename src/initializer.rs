@@ -27,7 +27,7 @@ use crate::{Param, Rng, Role, Scalar, Seed};
 /// }
 ///
 /// let model = Sequential::builder([2]).add(Linear::new(2).weight_init(Identity)).build()?;
-/// let y = model.predict(ndarray::arr2(&[[3.0, 4.0]]).view().into_dyn())?;
+/// let y = model.predict(&ndarray::arr2(&[[3.0, 4.0]]))?;
 /// assert_eq!(y.as_slice().unwrap(), [3.0, 4.0]);
 /// # Ok::<(), layerwise::Error>(())
 /// ```

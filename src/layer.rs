@@ -50,7 +50,7 @@ pub enum Mode {
 /// }
 ///
 /// let model = Sequential::builder([2]).add_layer(Double).build()?;
-/// let y = model.predict(ndarray::arr2(&[[1.0, 3.0]]).view().into_dyn())?;
+/// let y = model.predict(&ndarray::arr2(&[[1.0, 3.0]]))?;
 /// assert_eq!(y.as_slice().unwrap(), [2.0, 6.0]);
 /// # Ok::<(), layerwise::Error>(())
 /// ```
@@ -169,7 +169,7 @@ pub struct Backward<'a, F: Scalar = f32> {
 ///
 /// impl LayerSpec for Bottleneck {
 ///     fn build(&self, input: &Shape, init: &mut Init) -> Result<Box<dyn Layer>> {
-///         let features = input.features().map_err(|e| layerwise::Error::layer("Bottleneck", e.to_string()))?;
+///         let features = input.features().map_err(|cause| Error::shape("Bottleneck", cause))?;
 ///         Block::new().add(Linear::new(self.0)).add(Linear::new(features)).build(input, init)
 ///     }
 /// }

@@ -1,6 +1,6 @@
 //! Neural networks that train and run on the CPU, embedded in your program.
 //!
-//! Every method of Stanford's CS231n course as a real, gradient-checked part: layers, activations,
+//! The methods of Stanford's CS231n course as real, gradient-checked parts: layers, activations,
 //! initializers, regularizers, losses and optimizers that you compose into a [`Sequential`]. No console
 //! output, no global state, no panics on bad input, and the same bits for the same seed on any number of
 //! threads.
@@ -26,7 +26,7 @@
 //!     trainer.epoch(&mut model, &mut batches)?;
 //! }
 //!
-//! let logits = model.predict(ndarray::arr2(&[[0.2, 0.9]]).view().into_dyn())?;
+//! let logits = model.predict(&ndarray::arr2(&[[0.2, 0.9]]))?;
 //! assert!(logits[[0, 1]] > logits[[0, 0]]);
 //! # Ok::<(), layerwise::Error>(())
 //! ```
@@ -50,8 +50,8 @@
 //! # Arrays
 //!
 //! Arrays are [`ndarray`]'s, which is re-exported: `layerwise::ndarray`. Images are `[n, channels, height, width]`;
-//! weights have PyTorch's names and layouts. Views are dynamic ([`View`]): make one with
-//! `array.view().into_dyn()`.
+//! weights have PyTorch's names and layouts. A model takes `&array` or `array.view()`, of any number of
+//! axes ([`IntoView`]), and gives dynamic views ([`View`]).
 
 pub use ndarray;
 
@@ -101,7 +101,7 @@ pub use seed::{Rng, Seed};
 pub use sequential::{Block, NestedLayer, Sequential, SequentialBuilder, Summary, SummaryRow};
 pub use shape::Shape;
 pub use visit::{Entry, EntryMut, Field, ParamInfo, ParamName, Visitor, VisitorMut};
-pub use workspace::Workspace;
+pub use workspace::{IntoView, Workspace};
 
 /// A batch to be read: the first axis counts samples.
 pub type View<'a, F = f32> = ndarray::ArrayViewD<'a, F>;

@@ -24,8 +24,8 @@ use crate::{Result, Scalar};
 /// }
 ///
 /// let mut model = Sequential::builder([1]).add(Linear::new(1).bias(false).weight_init(Zeros)).build()?;
-/// model.forward(Array2::ones((1, 1)).view().into_dyn())?;
-/// model.backward(Array2::from_elem((1, 1), 7.0).view().into_dyn())?;
+/// model.forward(&Array2::ones((1, 1)))?;
+/// model.backward(&Array2::from_elem((1, 1), 7.0))?;
 /// ModelOptimizer::new(SignSgd, 0.5).step(&mut model)?;
 /// assert_eq!(model.value("0.weight").unwrap().sum(), -0.5);
 /// # Ok::<(), layerwise::Error>(())

@@ -1,6 +1,6 @@
 //! All memory one pass needs.
 
-use ndarray::{ArrayView, ArrayViewMut, IxDyn};
+use ndarray::{ArrayBase, ArrayView, ArrayViewMut, Data, Dimension, IxDyn};
 
 use crate::{Cache, Mode, Scalar, Scratch, Seed, Shape, View, ViewMut};
 
@@ -56,6 +56,33 @@ impl<F: Scalar> Workspace<F> {
 impl<F: Scalar> Default for Workspace<F> {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// What a model takes as a batch: a view, or a reference to an array, of any number of axes.
+///
+/// ```
+/// use layerwise::prelude::*;
+///
+/// let model = Sequential::builder([4]).add(Linear::new(2)).build()?;
+/// let x = Array2::zeros((3, 4));
+/// assert_eq!(model.predict(&x)?, model.predict(x.view())?);
+/// # Ok::<(), layerwise::Error>(())
+/// ```
+pub trait IntoView<'a, F> {
+    /// The same elements under a dynamic number of axes; nothing is copied.
+    fn into_view(self) -> ndarray::ArrayViewD<'a, F>;
+}
+
+impl<'a, F, D: Dimension> IntoView<'a, F> for ArrayView<'a, F, D> {
+    fn into_view(self) -> ndarray::ArrayViewD<'a, F> {
+        self.into_dyn()
+    }
+}
+
+impl<'a, F, S: Data<Elem = F>, D: Dimension> IntoView<'a, F> for &'a ArrayBase<S, D> {
+    fn into_view(self) -> ndarray::ArrayViewD<'a, F> {
+        self.view().into_dyn()
     }
 }
 

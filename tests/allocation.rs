@@ -1,1 +1,103 @@
+//! After warm-up a training step and a prediction allocate nothing. A counting allocator proves it.
 
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use layerwise::prelude::*;
+
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is passed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Every kind of layer, and enough work that kernels run in parallel.
+fn model() -> Sequential {
+    let block = Block::new().add(Conv2d::new(32, 3).padding(1)).add(BatchNorm::new()).add(Relu);
+    Sequential::builder([3, 20, 20])
+        .add(block)
+        .add(MaxPool2d::new(2))
+        .add(Conv2d::new(40, 3).stride(2))
+        .add(LeakyRelu::default())
+        .add(AvgPool2d::new(2))
+        .add(Flatten)
+        .add(Dropout::new(0.3))
+        .add(Linear::new(200))
+        .add(BatchNorm::new())
+        .add(Tanh)
+        .add(Linear::new(200))
+        .add(Sigmoid)
+        .add(Linear::new(10))
+        .build()
+        .expect("the layers fit")
+}
+
+/// Allocations of `rounds` calls after a few to warm up.
+fn count(rounds: usize, mut call: impl FnMut()) -> usize {
+    (0..5).for_each(|_| call());
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    (0..rounds).for_each(|_| call());
+    ALLOCATIONS.load(Ordering::Relaxed) - before
+}
+
+fn check(rules: &[&dyn Fn() -> ModelOptimizer]) {
+    let mut rng = Seed::new(0).rng();
+    let samples =
+        ArrayD::from_shape_simple_fn(ndarray::IxDyn(&[72, 3, 20, 20]), || rng.normal() as f32);
+    let data = Dataset::new(samples, (0..72).map(|i| i % 10).collect()).expect("72 each");
+    for rule in rules {
+        let mut model = model();
+        model.set_regularizer(L2(1e-4), |p| p.role == Role::Weight);
+        let mut trainer = Trainer::new(CrossEntropy::new(), rule());
+        let mut batches = data.batches(32).expect("not 0").shuffled(Seed::new(1));
+        // Three batches an epoch, the last of them smaller.
+        let training = count(20, || {
+            if let Some(batch) = batches.next_batch() {
+                trainer.step(&mut model, batch.x, batch.target).expect("a good batch");
+            }
+        });
+        assert_eq!(training, 0, "allocations in 20 training steps");
+        let mut workspace = Workspace::new();
+        let mut batches = data.batches(32).expect("not 0");
+        let predicting = count(20, || {
+            if let Some(batch) = batches.next_batch() {
+                model.predict_with(batch.x, &mut workspace).expect("a good batch");
+            }
+        });
+        assert_eq!(predicting, 0, "allocations in 20 predictions");
+        model.freeze(|p| p.name.starts_with('0'));
+        model.eval();
+    }
+}
+
+/// One test, because the count is the process's.
+#[test]
+fn a_training_step_and_a_prediction_allocate_nothing() {
+    let adam = || ModelOptimizer::new(Adam::new(), 1e-3).clip(Clip::Norm(1.0));
+    let sgd = || ModelOptimizer::new(Sgd::new().momentum(0.9), 1e-2).weight_decay(Decay::L2(1e-4));
+    let rules: [&(dyn Fn() -> ModelOptimizer + Sync); 2] = [&adam, &sgd];
+    // Inside a pool: from outside, rayon's own queue takes a block of memory every 63 calls.
+    for threads in [1, 2] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        pool.install(|| check(&rules.map(|rule| rule as &dyn Fn() -> ModelOptimizer)));
+    }
+}

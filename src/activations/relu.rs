@@ -17,7 +17,7 @@ use crate::{Activation, Scalar};
 /// use layerwise::prelude::*;
 ///
 /// let model = Sequential::builder([3]).add(Relu).build()?;
-/// let y = model.predict(ndarray::arr2(&[[-1.0, 0.0, 2.0]]).view().into_dyn())?;
+/// let y = model.predict(&ndarray::arr2(&[[-1.0, 0.0, 2.0]]))?;
 /// assert_eq!(y.as_slice().unwrap(), [0.0, 0.0, 2.0]);
 /// # Ok::<(), layerwise::Error>(())
 /// ```
@@ -49,7 +49,7 @@ impl Activation for Relu {
 /// use layerwise::prelude::*;
 ///
 /// let model = Sequential::builder([2]).add(LeakyRelu::new(0.25)).build()?;
-/// let y = model.predict(ndarray::arr2(&[[-4.0, 2.0]]).view().into_dyn())?;
+/// let y = model.predict(&ndarray::arr2(&[[-4.0, 2.0]]))?;
 /// assert_eq!(y.as_slice().unwrap(), [-1.0, 2.0]);
 /// # Ok::<(), layerwise::Error>(())
 /// ```

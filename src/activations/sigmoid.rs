@@ -17,7 +17,7 @@ use crate::{Activation, Scalar};
 /// use layerwise::prelude::*;
 ///
 /// let model = Sequential::builder([3]).add(Sigmoid).build()?;
-/// let y = model.predict(ndarray::arr2(&[[0.0, -1e4, 1e4]]).view().into_dyn())?;
+/// let y = model.predict(&ndarray::arr2(&[[0.0, -1e4, 1e4]]))?;
 /// assert_eq!(y.as_slice().unwrap(), [0.5, 0.0, 1.0]);
 /// # Ok::<(), layerwise::Error>(())
 /// ```
@@ -49,7 +49,7 @@ impl Activation for Sigmoid {
 /// use layerwise::prelude::*;
 ///
 /// let model = Sequential::builder([3]).add(Tanh).build()?;
-/// let y = model.predict(ndarray::arr2(&[[0.0, -1e4, 1e4]]).view().into_dyn())?;
+/// let y = model.predict(&ndarray::arr2(&[[0.0, -1e4, 1e4]]))?;
 /// assert_eq!(y.as_slice().unwrap(), [0.0, -1.0, 1.0]);
 /// # Ok::<(), layerwise::Error>(())
 /// ```

@@ -27,7 +27,7 @@ mod probe;
 
 use std::fmt;
 
-use crate::{Error, Layer, Mode, Result, Scalar, Shape};
+use crate::{Error, Init, Layer, LayerSpec, Mode, Result, Scalar, Seed, Shape};
 use probe::Probe;
 
 /// Checks `layer` for inputs of this shape with the default settings, in train and in eval mode.
@@ -44,6 +44,23 @@ use probe::Probe;
 /// ```
 pub fn check<F: Scalar>(layer: &dyn Layer<F>, input: impl Into<Shape>) -> Result<Report> {
     GradCheck::new(input).run(layer)
+}
+
+/// Builds the layer of a spec and checks it: the shortest way for an activation or a spec of your own.
+///
+/// # Errors
+/// As [`check`]; what the spec reports.
+///
+/// ```
+/// use layerwise::prelude::*;
+///
+/// layerwise::gradcheck::check_spec::<f64>(&Tanh, [5])?;
+/// # Ok::<(), layerwise::Error>(())
+/// ```
+pub fn check_spec<F: Scalar>(spec: &dyn LayerSpec<F>, input: impl Into<Shape>) -> Result<Report> {
+    let input = input.into();
+    let layer = spec.build(&input, &mut Init::new(Seed::new(0)))?;
+    check(&*layer, input)
 }
 
 /// A gradient check and its settings.

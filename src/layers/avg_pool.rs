@@ -16,7 +16,7 @@ use crate::{Backward, Error, Forward, Init, Layer, LayerSpec, Result, Scalar, Sh
 /// use layerwise::prelude::*;
 ///
 /// let model = Sequential::builder([1, 2, 2]).add(AvgPool2d::new(2)).build()?;
-/// let y = model.predict(ndarray::arr3(&[[[1.0, 2.0], [3.0, 6.0]]]).insert_axis(Axis(0)).view().into_dyn())?;
+/// let y = model.predict(&ndarray::arr3(&[[[1.0, 2.0], [3.0, 6.0]]]).insert_axis(Axis(0)))?;
 /// assert_eq!(y[[0, 0, 0, 0]], 3.0);
 /// # Ok::<(), layerwise::Error>(())
 /// ```

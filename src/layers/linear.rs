@@ -22,7 +22,7 @@ use crate::{
 /// use layerwise::prelude::*;
 ///
 /// let model = Sequential::builder([4]).add(Linear::new(10)).build()?;
-/// let y = model.predict(Array2::zeros((2, 4)).view().into_dyn())?;
+/// let y = model.predict(&Array2::zeros((2, 4)))?;
 /// assert_eq!(y.shape(), [2, 10]);
 /// # Ok::<(), layerwise::Error>(())
 /// ```

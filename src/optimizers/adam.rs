@@ -21,8 +21,8 @@ use crate::{Decay, Optimizer, Result, Scalar, StepInfo};
 ///
 /// let mut model = Sequential::builder([4]).add(Linear::new(2)).build()?;
 /// let mut optimizer = ModelOptimizer::new(Adam::new(), 1e-3);
-/// model.forward(Array2::ones((3, 4)).view().into_dyn())?;
-/// model.backward(Array2::ones((3, 2)).view().into_dyn())?;
+/// model.forward(&Array2::ones((3, 4)))?;
+/// model.backward(&Array2::ones((3, 2)))?;
 /// let report = optimizer.step(&mut model)?;
 /// assert_eq!(report.parameters, 2);
 /// # Ok::<(), layerwise::Error>(())

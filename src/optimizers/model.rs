@@ -26,7 +26,7 @@ use crate::{
 /// let mut model = Sequential::builder([2]).add(Linear::new(1)).build()?;
 /// let mut optimizer = ModelOptimizer::new(Sgd::new().momentum(0.9), 0.1).clip(Clip::Norm(1.0));
 /// for _ in 0..3 {
-///     let grad = model.forward(Array2::ones((4, 2)).view().into_dyn())?.to_owned();
+///     let grad = model.forward(&Array2::ones((4, 2)))?.to_owned();
 ///     model.backward(grad.view())?; // loss = ½ Σ y²
 ///     optimizer.step(&mut model)?;
 /// }

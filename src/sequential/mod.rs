@@ -14,7 +14,9 @@ pub use summary::{Summary, SummaryRow};
 
 use ndarray::ArrayD;
 
-use crate::{Error, Layer, Mode, Result, Scalar, Seed, Shape, ShapeError, View, Workspace};
+use crate::{
+    Error, IntoView, Layer, Mode, Result, Scalar, Seed, Shape, ShapeError, View, Workspace,
+};
 
 /// Layers one after the other: the model.
 ///
@@ -95,8 +97,8 @@ impl<F: Scalar> Sequential<F> {
     /// # Errors
     /// [`Error::Input`] if the batch is empty or has another shape; what a layer reports. The model is
     /// then unchanged.
-    pub fn forward(&mut self, input: View<'_, F>) -> Result<View<'_, F>> {
-        let batch = self.forward_only(input)?;
+    pub fn forward<'a>(&mut self, input: impl IntoView<'a, F>) -> Result<View<'_, F>> {
+        let batch = self.forward_only(input.into_view())?;
         self.commit()?;
         Ok(self.last_output(batch))
     }
@@ -143,13 +145,14 @@ impl<F: Scalar> Sequential<F> {
     /// use layerwise::prelude::*;
     ///
     /// let mut model = Sequential::builder([2]).add(Linear::new(1)).build()?;
-    /// model.forward(Array2::ones((3, 2)).view().into_dyn())?;
-    /// model.backward(Array2::ones((3, 1)).view().into_dyn())?;
+    /// model.forward(&Array2::ones((3, 2)))?;
+    /// model.backward(&Array2::ones((3, 1)))?;
     /// let weight = model.param("0.weight").unwrap();
     /// assert_eq!(weight.grad().unwrap(), Array2::from_elem((1, 2), 3.0).into_dyn());
     /// # Ok::<(), layerwise::Error>(())
     /// ```
-    pub fn backward(&mut self, grad_output: View<'_, F>) -> Result<()> {
+    pub fn backward<'a>(&mut self, grad_output: impl IntoView<'a, F>) -> Result<()> {
+        let grad_output = grad_output.into_view();
         self.check_grad_output(&grad_output)?;
         pass::backward(&mut self.nodes, &self.input, &mut self.workspace, grad_output, None)
     }
@@ -167,12 +170,16 @@ impl<F: Scalar> Sequential<F> {
     ///
     /// let mut model = Sequential::builder([2]).add(Linear::new(1)).build()?;
     /// model.eval();
-    /// model.forward(Array2::ones((1, 2)).view().into_dyn())?;
-    /// let saliency = model.backward_to_input(Array2::ones((1, 1)).view().into_dyn())?.to_owned();
+    /// model.forward(&Array2::ones((1, 2)))?;
+    /// let saliency = model.backward_to_input(&Array2::ones((1, 1)))?.to_owned();
     /// assert_eq!(saliency.as_slice().unwrap(), model.param("0.weight").unwrap().as_slice());
     /// # Ok::<(), layerwise::Error>(())
     /// ```
-    pub fn backward_to_input(&mut self, grad_output: View<'_, F>) -> Result<View<'_, F>> {
+    pub fn backward_to_input<'a>(
+        &mut self,
+        grad_output: impl IntoView<'a, F>,
+    ) -> Result<View<'_, F>> {
+        let grad_output = grad_output.into_view();
         let batch = self.check_grad_output(&grad_output)?;
         let mut grad_input = std::mem::take(&mut self.workspace.grad_input);
         let len = batch * self.input.numel();
@@ -198,7 +205,7 @@ impl<F: Scalar> Sequential<F> {
     ///
     /// # Errors
     /// As for [`Sequential::forward`].
-    pub fn predict(&self, input: View<'_, F>) -> Result<ArrayD<F>> {
+    pub fn predict<'a>(&self, input: impl IntoView<'a, F>) -> Result<ArrayD<F>> {
         Ok(self.predict_with(input, &mut Workspace::new())?.to_owned())
     }
 
@@ -207,11 +214,12 @@ impl<F: Scalar> Sequential<F> {
     ///
     /// # Errors
     /// As for [`Sequential::forward`].
-    pub fn predict_with<'w>(
+    pub fn predict_with<'a, 'w>(
         &self,
-        input: View<'_, F>,
+        input: impl IntoView<'a, F>,
         workspace: &'w mut Workspace<F>,
     ) -> Result<View<'w, F>> {
+        let input = input.into_view();
         let batch = self.check_input(&input)?;
         pass::predict(&self.nodes, &self.input, workspace, input, batch, self.seed)
     }

@@ -6,8 +6,8 @@ use ndarray::ArrayD;
 
 use super::Sequential;
 use crate::{
-    Entry, EntryMut, Error, Group, Param, ParamInfo, Regularizer, Result, Scalar, View, Visitor,
-    VisitorMut,
+    Entry, EntryMut, Error, Group, IntoView, Param, ParamInfo, Regularizer, Result, Scalar,
+    Visitor, VisitorMut,
 };
 
 /// Selectors return how many parameters they touched, so that a typo shows.
@@ -84,18 +84,19 @@ impl<F: Scalar> Sequential<F> {
     /// Sets the parameter or buffer of this name.
     ///
     /// # Errors
-    /// [`Error::Value`] if there is none, or its shape differs.
+    /// [`Error::UnknownName`] if there is none; [`Error::Value`] if its shape differs.
     ///
     /// ```
     /// use layerwise::prelude::*;
     ///
     /// let mut model = Sequential::builder([2]).add(Linear::new(1)).build()?;
-    /// model.set_value("0.weight", ndarray::arr2(&[[1.0, 2.0]]).view().into_dyn())?;
-    /// let error = model.set_value("1.weight", ndarray::arr1(&[1.0]).view().into_dyn()).unwrap_err();
-    /// assert_eq!(error.to_string(), "1.weight: needs the name of a parameter or buffer of the model, got [1]");
+    /// model.set_value("0.weight", &ndarray::arr2(&[[1.0, 2.0]]))?;
+    /// let error = model.set_value("1.weight", &ndarray::arr1(&[1.0])).unwrap_err();
+    /// assert_eq!(error.to_string(), "no parameter or buffer is called 1.weight; there are 0.weight, 0.bias");
     /// # Ok::<(), layerwise::Error>(())
     /// ```
-    pub fn set_value(&mut self, name: &str, value: View<'_, F>) -> Result<()> {
+    pub fn set_value<'a>(&mut self, name: &str, value: impl IntoView<'a, F>) -> Result<()> {
+        let value = value.into_view();
         let mut result = None;
         self.visit_mut(&mut VisitorMut::new(&mut |entry_name, entry| {
             if result.is_none() && entry_name.is(name) {
@@ -105,13 +106,16 @@ impl<F: Scalar> Sequential<F> {
                 });
             }
         }));
-        let unknown = || {
-            Err(crate::ShapeError::new(
-                "the name of a parameter or buffer of the model",
-                value.shape(),
-            ))
-        };
-        result.unwrap_or_else(unknown).map_err(|cause| Error::Value { name: name.into(), cause })
+        match result {
+            Some(result) => result.map_err(|cause| Error::Value { name: name.into(), cause }),
+            None => Err(self.unknown(name)),
+        }
+    }
+
+    fn unknown(&self, name: &str) -> Error {
+        let mut known = Vec::new();
+        self.visit(&mut Visitor::new(&mut |name, _| known.push(name.to_string())));
+        Error::UnknownName { name: name.into(), known: known.join(", ") }
     }
 
     /// Freezes the selected parameters: no optimizer changes them, and a layer whose parameters are all
@@ -184,7 +188,7 @@ impl<F: Scalar> Sequential<F> {
     /// use layerwise::prelude::*;
     ///
     /// let mut model = Sequential::builder([1]).add(Linear::new(1)).build()?;
-    /// model.set_value("0.weight", ndarray::arr2(&[[3.0]]).view().into_dyn())?;
+    /// model.set_value("0.weight", &ndarray::arr2(&[[3.0]]))?;
     /// model.set_regularizer(L2(0.5), |p| p.role == Role::Weight);
     /// assert_eq!(model.regularize(), 2.25); // ½ · 0.5 · 3²
     /// assert_eq!(model.param("0.weight").unwrap().grad().unwrap()[[0, 0]], 1.5);

@@ -2,10 +2,12 @@
 
 use std::ops::ControlFlow;
 
+use ndarray::ArrayViewMut;
+
 use crate::data::{Batches, Targets};
-use crate::optimizers::ModelOptimizer;
-use crate::workspace::{grown, view, view_mut};
-use crate::{Error, Loss, Result, Scalar, Sequential, View, Workspace};
+use crate::optimizers::{ModelOptimizer, StepReport};
+use crate::workspace::grown;
+use crate::{Error, IntoView, Loss, Result, Scalar, Sequential, View, Workspace};
 
 /// A loss and an optimizer that train a model, step by step or epoch by epoch.
 ///
@@ -55,6 +57,8 @@ pub struct Step<F = f32> {
     pub grad_norm: f64,
     /// The learning rate used.
     pub lr: f64,
+    /// Parameters updated: whole arrays, not elements. 0 if everything is frozen.
+    pub parameters: usize,
 }
 
 /// What an evaluation found.
@@ -104,13 +108,13 @@ impl<F: Scalar, L: Loss<F>> Trainer<L, F> {
     /// assert!((step.loss - 2f32.ln()).abs() < 1e-6);
     /// # Ok::<(), layerwise::Error>(())
     /// ```
-    pub fn step(
+    pub fn step<'a>(
         &mut self,
         model: &mut Sequential<F>,
-        x: View<'_, F>,
+        x: impl IntoView<'a, F>,
         target: &L::Target,
     ) -> Result<Step<F>> {
-        let result = self.try_step(model, x, target);
+        let result = self.try_step(model, x.into_view(), target);
         if result.is_err() {
             model.zero_grad();
         }
@@ -126,18 +130,20 @@ impl<F: Scalar, L: Loss<F>> Trainer<L, F> {
         let step = self.optimizer.steps() + 1;
         let samples = model.forward_only(x)?;
         let prediction = model.last_output(samples);
-        let shape = model.output_shape();
+        let shape = prediction.raw_dim();
         let grad = grown(&mut self.grad, prediction.len());
-        let loss = self.loss.value_and_grad(prediction, target, view_mut(samples, shape, grad))?;
+        let mut grad =
+            ArrayViewMut::from_shape(shape, grad).expect("the buffer was cut for the prediction");
+        let loss = self.loss.value_and_grad(prediction, target, grad.view_mut())?;
         if !loss.is_finite() {
             return Err(Error::NonFinite { what: "loss".into(), step });
         }
-        let grad = view(samples, &shape.clone(), grad);
-        model.backward(grad)?;
+        model.backward(&grad)?;
         let penalty = model.regularize();
         let report = self.optimizer.step(model)?;
         model.commit()?;
-        Ok(Step { step, samples, loss, penalty, grad_norm: report.grad_norm, lr: report.lr })
+        let StepReport { lr, grad_norm, parameters } = report;
+        Ok(Step { step, samples, loss, penalty, grad_norm, lr, parameters })
     }
 
     /// One pass over the data: switches the model to train mode and takes a step for each batch.

@@ -1,1 +1,128 @@
-//! To be written.
+//! The crate against numbers computed by PyTorch, in `f64` and in `f32`.
+//!
+//! The numbers lie in `tests/data/reference`, with the script that made them. `LAYERWISE_REFERENCE_DIR` points the
+//! same tests, as strict, at another folder of the same format: other shapes, settings and values. So nothing
+//! here knows a case by its name.
+
+mod activations;
+mod cases;
+mod check;
+mod coverage;
+mod held;
+mod initializers;
+mod layers;
+mod losses;
+mod networks;
+mod optimizers;
+mod regularizers;
+mod schedules;
+mod specs;
+
+use cases::Set;
+use check::{Check, Done, Verdict, run};
+
+/// Which function checks the cases of one kind.
+struct Row {
+    group: &'static str,
+    kind: &'static str,
+    f64: fn(&mut Check<'_, f64>) -> Done,
+    f32: fn(&mut Check<'_, f32>) -> Done,
+}
+
+/// Writes the tests together with the table that coverage is computed from, so that no row is without a
+/// test: `claim: "group" { "kind" .. => module::function; .. }`.
+macro_rules! reference_tests {
+    ($($claim:ident: $group:literal { $($($kind:literal)+ => $module:ident::$check:ident;)+ })+) => {
+        const TABLE: &[Row] = &[$($($(Row {
+            group: $group,
+            kind: $kind,
+            f64: $module::$check::<f64>,
+            f32: $module::$check::<f32>,
+        },)+)+)+];
+
+        $(#[test]
+        fn $claim() {
+            verify($group);
+        })+
+    };
+}
+
+reference_tests! {
+    layers_match_pytorch_forward_and_backward: "layer" {
+        "linear" "conv2d" "maxpool2d" "avgpool2d" "global_avgpool2d" "flatten" => layers::check;
+        "batchnorm1d" "batchnorm2d" => layers::check;
+        "dropout_given_mask" => layers::check_dropout;
+    }
+    activations_match_pytorch_forward_and_backward: "activation" {
+        "relu" "leaky_relu" "sigmoid" "tanh" => activations::check;
+    }
+    activations_are_exact_and_finite_at_extreme_inputs: "activation_extreme" {
+        "relu" "leaky_relu" "sigmoid" "tanh" => activations::check_extreme;
+    }
+    losses_and_their_gradients_match_pytorch: "loss" {
+        "cross_entropy" => losses::check_cross_entropy;
+        "multiclass_hinge" => losses::check_hinge;
+        "mse" => losses::check_mse;
+    }
+    losses_match_pytorch_and_stay_finite_at_extreme_logits: "loss_extreme" {
+        "cross_entropy" => losses::check_cross_entropy;
+    }
+    regularizers_match_their_formulas: "regularizer" {
+        "l1_penalty" => regularizers::check_l1;
+        "l2_penalty" => regularizers::check_l2;
+        "elastic_net" => regularizers::check_elastic_net;
+    }
+    initializers_use_pytorch_s_fans_and_scales: "initializer" {
+        "init_scale" => initializers::check;
+    }
+    optimizers_follow_pytorch_step_by_step: "optimizer" {
+        "optimizer_sgd" "optimizer_adam" "optimizer_adamw" => optimizers::check;
+        "clip_by_norm" => optimizers::check_clip_by_norm;
+        "clip_by_value" => optimizers::check_clip_by_value;
+    }
+    schedules_follow_pytorch_step_by_step: "schedule" {
+        "schedule_step" "schedule_exponential" => schedules::check;
+    }
+    whole_networks_train_as_in_pytorch: "network" {
+        "network" => networks::check;
+    }
+}
+
+/// Checks every case of a group that the table has a row for, and fails with the list of all differences.
+fn verify(group: &str) {
+    let set = Set::get();
+    let mut problems = Vec::new();
+    for row in TABLE.iter().filter(|row| row.group == group) {
+        let (mut present, mut settled) = (0, 0);
+        for case in set.of(row.group, row.kind) {
+            present += 1;
+            let mut verdicts = vec![run(case, row.f64)];
+            if case.has_f32_run() {
+                verdicts.push(run(case, row.f32));
+            }
+            for verdict in verdicts {
+                match verdict {
+                    Verdict::Checked => settled += 1,
+                    Verdict::Failed(mut found) => {
+                        settled += 1;
+                        problems.append(&mut found);
+                    }
+                    Verdict::Lacks(parts) => {
+                        settled += 1;
+                        problems.extend(coverage::unlisted(case, &parts));
+                    }
+                }
+            }
+        }
+        if present > 0 && settled == 0 {
+            problems.push(format!("{}: {present} cases and none was checked", row.kind));
+        }
+    }
+    let dir = set.dir.display();
+    assert!(
+        problems.is_empty(),
+        "{} differences from {dir}:\n{}",
+        problems.len(),
+        problems.join("\n")
+    );
+}
