@@ -19,7 +19,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// assert!(error.to_string().starts_with("layer 0 `head` (Conv2d)"), "{error}");
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct Place(
+    // Boxed: errors stay small where all goes well.
+    Box<Path>,
+);
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Path {
     position: String,
     name: String,
 }
@@ -27,18 +33,18 @@ pub struct Place {
 impl Place {
     /// This place, seen from the container that holds it under `name` at `position`.
     fn inside(&mut self, position: usize, name: &str) {
-        prepend(&mut self.position, &position.to_string());
-        prepend(&mut self.name, name);
+        prepend(&mut self.0.position, &position.to_string());
+        prepend(&mut self.0.name, name);
     }
 
     /// Position in the model, counted from 0; dotted inside nested models; empty outside a model.
     pub fn position(&self) -> &str {
-        &self.position
+        &self.0.position
     }
 
     /// Name in the model, dotted inside nested models; equal to the position where none was given.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 }
 
@@ -54,11 +60,11 @@ fn prepend(path: &mut String, segment: &str) {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("layer")?;
-        if !self.position.is_empty() {
-            write!(f, " {}", self.position)?;
+        if !self.position().is_empty() {
+            write!(f, " {}", self.position())?;
         }
-        if self.name != self.position {
-            write!(f, " `{}`", self.name)?;
+        if self.name() != self.position() {
+            write!(f, " `{}`", self.name())?;
         }
         Ok(())
     }
@@ -180,6 +186,14 @@ pub enum Error {
         /// What it needs and what it got.
         cause: ShapeError,
     },
+    /// There is no memory for a parameter.
+    #[error("parameter {name} of {shape} is too large for memory")]
+    TooLarge {
+        /// The parameter.
+        name: String,
+        /// Its shape.
+        shape: Shape,
+    },
     /// A model has no parameter or buffer of this name.
     #[error("no parameter or buffer is called {name}; there are {known}")]
     UnknownName {
@@ -281,28 +295,38 @@ impl Error {
 /// assert_eq!(error.to_string(), "needs [features], got [16, 5, 5]; add Flatten before it");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("needs {needs}, got {got}{}", .hint.map(|hint| format!("; {hint}")).unwrap_or_default())]
-pub struct ShapeError {
+#[error("{0}")]
+pub struct ShapeError(Box<Misfit>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Misfit {
     needs: String,
     got: Shape,
     hint: Option<&'static str>,
 }
 
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "needs {}, got {}", self.needs, self.got)?;
+        self.hint.map_or(Ok(()), |hint| write!(f, "; {hint}"))
+    }
+}
+
 impl ShapeError {
     /// `needs` says in words or letters what would fit; `got` is what came.
     pub fn new(needs: impl Into<String>, got: impl Into<Shape>) -> Self {
-        Self { needs: needs.into(), got: got.into(), hint: None }
+        Self(Box::new(Misfit { needs: needs.into(), got: got.into(), hint: None }))
     }
 
     /// Adds the cure.
     pub fn hint(mut self, hint: &'static str) -> Self {
-        self.hint = Some(hint);
+        self.0.hint = Some(hint);
         self
     }
 
     /// The shape that did not fit.
     pub fn got(&self) -> &Shape {
-        &self.got
+        &self.0.got
     }
 }
 

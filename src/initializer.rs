@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use ndarray::{ArrayD, IxDyn};
 
 use crate::seed::hash_name;
-use crate::{Param, Rng, Role, Scalar, Seed};
+use crate::{Error, Param, Result, Rng, Role, Scalar, Seed};
 
 /// Fills a new parameter.
 ///
@@ -97,18 +97,29 @@ impl Init {
     }
 
     /// A new parameter called `name`, filled by `initializer`.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] if there is no memory for it.
     pub fn param<F: Scalar>(
         &self,
         name: &str,
         role: Role,
         fans: Fans<'_>,
         initializer: &dyn Initializer,
-    ) -> Param<F> {
-        let mut value = ArrayD::<f64>::zeros(IxDyn(fans.shape));
+    ) -> Result<Param<F>> {
+        let too_large = || Error::TooLarge { name: name.into(), shape: fans.shape.into() };
+        let len = fans
+            .shape
+            .iter()
+            .try_fold(1usize, |len, &axis| len.checked_mul(axis))
+            .ok_or_else(too_large)?;
+        let mut values = Vec::new();
+        values.try_reserve_exact(len).map_err(|_| too_large())?;
+        values.resize(len, 0.0);
         let mut rng = self.seed.fold(hash_name(name)).rng();
-        if let Some(out) = value.as_slice_mut() {
-            initializer.fill(out, &fans, &mut rng);
-        }
-        Param::new(value.mapv(F::lit), role)
+        initializer.fill(&mut values, &fans, &mut rng);
+        let values = values.into_iter().map(F::lit).collect();
+        let value = ArrayD::from_shape_vec(IxDyn(fans.shape), values).map_err(|_| too_large())?;
+        Ok(Param::new(value, role))
     }
 }

@@ -187,6 +187,22 @@ pub trait LayerSpec<F: Scalar = f32>: Debug + Send + Sync {
     fn build(&self, input: &Shape, init: &mut Init) -> Result<Box<dyn Layer<F>>>;
 }
 
+/// Specs chosen at run time, such as from a configuration.
+///
+/// ```
+/// use layerwise::prelude::*;
+///
+/// let activation: Box<dyn LayerSpec> = if true { Box::new(Relu) } else { Box::new(Tanh) };
+/// let model = Sequential::builder([4]).add(activation).build()?;
+/// assert_eq!(model.summary().rows[0].kind, "Relu");
+/// # Ok::<(), layerwise::Error>(())
+/// ```
+impl<F: Scalar> LayerSpec<F> for Box<dyn LayerSpec<F>> {
+    fn build(&self, input: &Shape, init: &mut Init) -> Result<Box<dyn Layer<F>>> {
+        (**self).build(input, init)
+    }
+}
+
 /// Clones a layer behind a `dyn`. Every `Clone` layer has it.
 pub trait BoxClone<F: Scalar> {
     #[doc(hidden)]

@@ -63,7 +63,8 @@ fn check(rules: &[&dyn Fn() -> ModelOptimizer]) {
     let mut rng = Seed::new(0).rng();
     let samples =
         ArrayD::from_shape_simple_fn(ndarray::IxDyn(&[72, 3, 20, 20]), || rng.normal() as f32);
-    let data = Dataset::new(samples, (0..72).map(|i| i % 10).collect()).expect("72 each");
+    let data =
+        Dataset::new(samples, (0..72).map(|i| i % 10).collect::<Vec<usize>>()).expect("72 each");
     for rule in rules {
         let mut model = model();
         model.set_regularizer(L2(1e-4), |p| p.role == Role::Weight);

@@ -130,11 +130,12 @@ impl<F: Scalar, T: Targets> Dataset<F, T> {
         } else {
             samples.as_standard_layout().into_owned()
         };
-        // A sliced array may start inside its buffer.
+        // A sliced array lies somewhere inside its buffer.
+        let len = samples.len();
         let (samples, offset) = samples.into_raw_vec_and_offset();
-        let samples = match offset {
-            Some(offset) if offset > 0 => samples[offset..].to_vec(),
-            _ => samples,
+        let samples = match offset.unwrap_or(0) {
+            0 if samples.len() == len => samples,
+            offset => samples[offset..offset + len].to_vec(),
         };
         Ok(Self { samples, shape, targets })
     }

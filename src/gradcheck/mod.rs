@@ -260,8 +260,7 @@ impl GradCheck {
             for &index in &indices {
                 let numeric = probe.difference(array, index, step)?;
                 let analytic = analytic[index];
-                let error =
-                    (analytic - numeric).abs() / analytic.abs().max(numeric.abs()).max(floor);
+                let error = relative(analytic, numeric, noise);
                 if error <= tolerance {
                     report.worst_error = report.worst_error.max(error);
                     report.compared += 1;

@@ -3,7 +3,8 @@
 //! Letters: `C[m][n] = start + A[m][k] · B[k][n]`. Both factors are packed into panels first, `A` into
 //! `[k][rows]` with `rows ≤ MR`, `B` into `[k][NR]`; then tasks of `ROWS × COLS` tiles run over blocks of
 //! `KC` of the inner dimension. The inner dimension is never split between tasks, so any number of
-//! threads gives the same bits, and so does any batch size: an element's sum depends on `k` alone.
+//! threads gives the same bits. So does any number of rows above `FEW_ROWS`: an element's sum depends on
+//! `k` alone; with fewer rows it is summed in another order.
 
 use super::micro::{Micro, Start};
 use super::parallel::{self, Cost, Shared};
@@ -171,15 +172,52 @@ fn pack<T: Scalar>(
     }
     let base = &a.data[first * a.rows + k0 * a.cols..];
     if a.rows == 1 {
-        for (p, row) in panel.chunks_exact_mut(width).enumerate() {
-            row[..count].copy_from_slice(&base[p * a.cols..p * a.cols + count]);
-        }
+        pack_contiguous(base, a.cols, count, width, panel);
+    } else if a.cols == 1 {
+        pack_transposed(base, a.rows, count, width, panel);
     } else {
-        let kc = panel.len() / width;
+        for (p, row) in panel.chunks_exact_mut(width).enumerate() {
+            for (i, value) in row[..count].iter_mut().enumerate() {
+                *value = base[i * a.rows + p * a.cols];
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// `panel[p][i] = source[p · stride + i]`
+    fn pack_contiguous<F: Scalar>(source: &[F], stride: usize, count: usize, width: usize, panel: &mut [F]) {
+        for (p, row) in panel.chunks_exact_mut(width).enumerate() {
+            let source = &source[p * stride..][..count];
+            // Whole registers at a time where the count is known to the compiler.
+            match (<&[F; 16]>::try_from(source), count) {
+                (Ok(source), 16) => row[..16].copy_from_slice(source),
+                _ => row[..count].iter_mut().zip(source).for_each(|(to, &from)| *to = from),
+            }
+        }
+    }
+
+    /// `panel[p][i] = source[i · stride + p]`, in squares that fit the registers.
+    fn pack_transposed<F: Scalar>(source: &[F], stride: usize, count: usize, width: usize, panel: &mut [F]) {
+        const SIDE: usize = 8;
+        let depth = panel.len() / width;
+        let (squares, whole) = (count / SIDE * SIDE, depth / SIDE * SIDE);
+        for i in (0..squares).step_by(SIDE) {
+            for p in (0..whole).step_by(SIDE) {
+                let mut square = [[F::zero(); SIDE]; SIDE];
+                for (l, row) in square.iter_mut().enumerate() {
+                    row.copy_from_slice(&source[(i + l) * stride + p..][..SIDE]);
+                }
+                for j in 0..SIDE {
+                    let column: [F; SIDE] = std::array::from_fn(|l| square[l][j]);
+                    panel[(p + j) * width + i..][..SIDE].copy_from_slice(&column);
+                }
+            }
+        }
         for i in 0..count {
-            let source = &base[i * a.rows..];
-            for p in 0..kc {
-                panel[p * width + i] = source[p * a.cols];
+            let from = if i < squares { whole } else { 0 };
+            for p in from..depth {
+                panel[p * width + i] = source[i * stride + p];
             }
         }
     }

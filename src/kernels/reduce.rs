@@ -13,7 +13,7 @@ pub(crate) fn fold_lanes<F: Scalar, const N: usize>(mut sums: [F; N]) -> F {
     let mut half = N / 2;
     while half > 0 {
         for i in 0..half {
-            sums[i] = sums[i] + sums[i + half];
+            sums[i] += sums[i + half];
         }
         half /= 2;
     }

@@ -5,11 +5,12 @@ use super::micro::{MAX_NR, Micro};
 use crate::Scalar;
 
 /// The pixels of one panel, as places in the buffer.
-pub(super) enum Window {
-    /// Stride 1: runs of pixels that lie side by side, `(source, at)`.
-    Runs([(usize, usize); MAX_NR], usize),
-    /// Any stride: one place for each pixel.
-    Pixels([usize; MAX_NR], usize),
+pub(super) struct Window {
+    /// `(source, at)`: where in the buffer, which column of the panel. With stride 1 the beginnings of runs
+    /// that lie side by side, else one for each pixel.
+    parts: [(usize, usize); MAX_NR],
+    count: usize,
+    runs: bool,
 }
 
 impl Window {
@@ -19,24 +20,17 @@ impl Window {
         // Row `r` of image `i` of the block is number `i · rows + r` in the table: blocks of several
         // images have all their rows.
         debug_assert!(rows == plan.rows || first + cols <= rows * ow);
-        let place = |pixel: usize| plan.row_offsets[pixel / ow] + pixel % ow * stride;
-        if stride > 1 {
-            let mut places = [0; MAX_NR];
-            for (j, at) in places[..cols].iter_mut().enumerate() {
-                *at = place(first + j);
-            }
-            return Self::Pixels(places, cols);
-        }
-        let (mut runs, mut count, mut j) = ([(0, 0); MAX_NR], 0, 0);
+        let (mut parts, mut count, mut j) = ([(0, 0); MAX_NR], 0, 0);
         while j < cols {
-            runs[count] = (place(first + j), j);
+            let (row, col) = ((first + j) / ow, (first + j) % ow);
+            parts[count] = (plan.row_offsets[row] + col * stride, j);
             count += 1;
-            j += ow - (first + j) % ow;
+            j += if stride == 1 { ow - col } else { 1 };
         }
-        Self::Runs(runs, count)
+        Self { parts, count, runs: stride == 1 }
     }
 
-    /// Writes the panel `[k][nr]` for the given offsets of `k`.
+    /// Writes the panel `[k][nr]` for the given offsets of `k`; columns beyond the window's are unspecified.
     pub(super) fn unfold<T: Scalar>(
         &self,
         micro: &Micro<T>,
@@ -44,22 +38,17 @@ impl Window {
         image: &[T],
         panel: &mut [T],
     ) {
-        match self {
-            Self::Runs(runs, count) => {
-                let runs = &runs[..*count];
-                let reach = offsets.iter().max().unwrap_or(&0)
-                    + runs.iter().map(|run| run.0).max().unwrap_or(0);
-                assert!(reach + micro.nr <= image.len() && panel.len() > offsets.len() * micro.nr);
-                // SAFETY: checked just above; the panel has a row to spare.
-                unsafe { micro.unfold(offsets, image.as_ptr(), runs, panel.as_mut_ptr()) }
-            }
-            Self::Pixels(places, cols) => {
-                for (row, &offset) in panel.chunks_exact_mut(micro.nr).zip(offsets) {
-                    for (value, &place) in row.iter_mut().zip(&places[..*cols]) {
-                        *value = image[place + offset];
-                    }
-                    row[*cols..].fill(T::zero());
-                }
+        let parts = &self.parts[..self.count];
+        if self.runs {
+            let reach = offsets.iter().max().unwrap_or(&0)
+                + parts.iter().map(|part| part.0).max().unwrap_or(0);
+            assert!(reach + micro.nr <= image.len() && panel.len() > offsets.len() * micro.nr);
+            // SAFETY: checked just above; the panel has a row to spare.
+            return unsafe { micro.unfold(offsets, image.as_ptr(), parts, panel.as_mut_ptr()) };
+        }
+        for (row, &offset) in panel.chunks_exact_mut(micro.nr).zip(offsets) {
+            for &(source, at) in parts {
+                row[at] = image[source + offset];
             }
         }
     }

@@ -93,8 +93,11 @@ impl<F: Scalar> LayerSpec<F> for BatchNorm {
         let shape = [channels];
         let fans = Fans { shape: &shape, fan_in: channels, fan_out: channels };
         Ok(Box::new(BatchNormLayer {
-            weight: self.affine.then(|| init.param("weight", Role::Scale, fans, &Constant(1.0))),
-            bias: self.affine.then(|| init.param("bias", Role::Shift, fans, &Zeros)),
+            weight: self
+                .affine
+                .then(|| init.param("weight", Role::Scale, fans, &Constant(1.0)))
+                .transpose()?,
+            bias: self.affine.then(|| init.param("bias", Role::Shift, fans, &Zeros)).transpose()?,
             running_mean: Buffer::filled(&shape, F::zero()),
             running_var: Buffer::filled(&shape, F::one()),
             input: input.clone(),

@@ -166,11 +166,12 @@ impl<F: Scalar> LayerSpec<F> for Conv2d {
         let geometry = self.geometry(input).map_err(shape_error)?;
         let shape = [self.filters, channels / self.groups, self.kernel.0[0], self.kernel.0[1]];
         let fans = Fans::of(&shape);
-        let weight = init.param("weight", Role::Weight, fans, &*self.weight_init);
-        let bias = self.bias.then(|| {
-            let fans = Fans { shape: &shape[..1], ..fans };
-            init.param("bias", Role::Bias, fans, &*self.bias_init)
-        });
+        let weight = init.param("weight", Role::Weight, fans, &*self.weight_init)?;
+        let bias_fans = Fans { shape: &shape[..1], ..fans };
+        let bias = self
+            .bias
+            .then(|| init.param("bias", Role::Bias, bias_fans, &*self.bias_init))
+            .transpose()?;
         Ok(Box::new(Conv2dLayer { weight, bias, plan: Arc::new(Plan::new(geometry)) }))
     }
 }

@@ -77,11 +77,12 @@ impl<F: Scalar> LayerSpec<F> for Linear {
         let in_features = input.features().map_err(|cause| Error::shape("Linear", cause))?;
         let shape = [self.out_features, in_features];
         let fans = Fans::of(&shape);
-        let weight = init.param("weight", Role::Weight, fans, &*self.weight_init);
-        let bias = self.bias.then(|| {
-            let fans = Fans { shape: &shape[..1], ..fans };
-            init.param("bias", Role::Bias, fans, &*self.bias_init)
-        });
+        let weight = init.param("weight", Role::Weight, fans, &*self.weight_init)?;
+        let bias_fans = Fans { shape: &shape[..1], ..fans };
+        let bias = self
+            .bias
+            .then(|| init.param("bias", Role::Bias, bias_fans, &*self.bias_init))
+            .transpose()?;
         Ok(Box::new(LinearLayer { weight, bias }))
     }
 }

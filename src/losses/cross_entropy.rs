@@ -105,22 +105,23 @@ impl CrossEntropy {
         grad: Option<&mut [F]>,
         divisor: f64,
     ) -> f64 {
-        let total = log_sum_exp(row);
+        let (max, rest) = log_sum_exp(row);
+        let log_p = |score: F| score - max - rest;
         // Weight of the one-hot part and of each class's smoothed part.
         let hot = (1.0 - self.smoothing) * self.weight(target);
         let share = self.smoothing / row.len() as f64;
-        let mut loss = hot * (total - row[target]).widen();
+        let mut loss = hot * -log_p(row[target]).widen();
         let mut mass = hot;
         if share > 0.0 {
             for (class, &score) in row.iter().enumerate() {
-                loss += share * self.weight(class) * (total - score).widen();
+                loss += share * self.weight(class) * -log_p(score).widen();
                 mass += share * self.weight(class);
             }
         }
         if let Some(grad) = grad {
             let factor = F::lit(mass / divisor);
             for (grad, &score) in grad.iter_mut().zip(row) {
-                *grad = factor * (score - total).exp();
+                *grad = factor * log_p(score).exp();
             }
             grad[target] -= F::lit(hot / divisor);
             if share > 0.0 {

@@ -74,7 +74,8 @@ impl fmt::Display for Summary {
             |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let [a, b, c, d] = [width(0), width(1), width(2), width(3)];
         for (i, [name, kind, output, parameters]) in cells.iter().enumerate() {
-            writeln!(f, "{name:a$}  {kind:b$}  {output:c$}  {parameters:>d$}")?;
+            let line = format!("{name:a$}  {kind:b$}  {output:c$}  {parameters:>d$}");
+            writeln!(f, "{}", line.trim_end())?;
             if i == 0 {
                 writeln!(f, "{}", "─".repeat(a + b + c + d + 6))?;
             }
