@@ -113,3 +113,8 @@ pub type ViewMut<'a, F = f32> = ndarray::ArrayViewMutD<'a, F>;
 pub mod guide {
     #![doc = include_str!("../docs/extending.md")]
 }
+
+/// The README's code runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

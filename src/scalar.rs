@@ -1,5 +1,6 @@
 //! The element type of a model.
 
+use crate::kernels::functions::Functions;
 use crate::kernels::micro::Micro;
 
 mod sealed {
@@ -18,7 +19,9 @@ mod sealed {
 /// fn half<F: Scalar>() -> F { F::lit(0.5) }
 /// assert_eq!(half::<f32>(), 0.5f32);
 /// ```
-pub trait Scalar: ndarray::NdFloat + Default + std::iter::Sum + sealed::Sealed + 'static {
+pub trait Scalar:
+    ndarray::NdFloat + Default + std::iter::Sum + Functions + sealed::Sealed + 'static
+{
     /// The nearest value to `x`.
     fn lit(x: f64) -> Self;
     /// This value as `f64`, exactly.

@@ -27,9 +27,7 @@ pub struct Sigmoid;
 
 impl Activation for Sigmoid {
     fn forward<F: Scalar>(&self, x: &[F], y: &mut [F]) {
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = elementwise::sigmoid(x);
-        }
+        elementwise::sigmoid(x, y);
     }
 
     fn backward<F: Scalar>(&self, _x: &[F], y: &[F], dy: &[F], dx: &mut [F]) {
@@ -58,9 +56,7 @@ pub struct Tanh;
 
 impl Activation for Tanh {
     fn forward<F: Scalar>(&self, x: &[F], y: &mut [F]) {
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = x.tanh();
-        }
+        elementwise::tanh(x, y);
     }
 
     fn backward<F: Scalar>(&self, _x: &[F], y: &[F], dy: &[F], dx: &mut [F]) {

@@ -36,6 +36,23 @@ multiversion! {
         }
     }
 
+    /// `y = 1 / (1 + e^−x)`
+    pub fn sigmoid<F: Scalar>(x: &[F], y: &mut [F]) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            // e^−|x| never overflows, and for large −x the quotient keeps its relative accuracy.
+            let e = (-x.abs()).straight_exp();
+            let top = if x < F::zero() { e } else { F::one() };
+            *y = top / (F::one() + e);
+        }
+    }
+
+    /// `y = tanh x`
+    pub fn tanh<F: Scalar>(x: &[F], y: &mut [F]) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = x.straight_tanh();
+        }
+    }
+
     /// `dx = dy · y · (1 − y)`
     pub fn sigmoid_backward<F: Scalar>(y: &[F], dy: &[F], dx: &mut [F]) {
         for ((dx, &dy), &y) in dx.iter_mut().zip(dy).zip(y) {
@@ -87,14 +104,6 @@ multiversion! {
     }
 }
 
-/// Logistic function without overflow: `1 / (1 + e^−x)`.
-#[inline]
-pub fn sigmoid<F: Scalar>(x: F) -> F {
-    // e^−|x| never overflows, and for large −x the quotient keeps its relative accuracy.
-    let e = (-x.abs()).exp();
-    if x < F::zero() { e / (F::one() + e) } else { F::one() / (F::one() + e) }
-}
-
 /// Inverted dropout: each element is kept with probability `keep` and then multiplied by `1 / keep`.
 /// The backward is the same function on the gradient.
 pub fn dropout<F: Scalar>(seed: Seed, keep: f64, x: &[F], y: &mut [F]) {
@@ -121,10 +130,11 @@ mod tests {
 
     #[test]
     fn sigmoid_is_finite_everywhere() {
-        assert_eq!(sigmoid(-1e4f64), 0.0);
-        assert_eq!(sigmoid(1e4f64), 1.0);
-        assert_eq!(sigmoid(0.0f64), 0.5);
-        assert!((sigmoid(-700.0f64) / (-700f64).exp() - 1.0).abs() < 1e-15);
+        let mut y = [f64::NAN; 5];
+        sigmoid(&[-1e4, 1e4, 0.0, -700.0, f64::NAN], &mut y);
+        assert_eq!(y[..3], [0.0, 1.0, 0.5]);
+        assert!((y[3] / (-700f64).exp() - 1.0).abs() < 1e-15);
+        assert!(y[4].is_nan());
     }
 
     #[test]

@@ -313,16 +313,35 @@ macro_rules! kernels {
                 segment_count: usize,
                 out: *mut $t,
             ) {
-                for p in 0..count {
-                    // SAFETY: p < count; sources and destinations are in range by the caller's promise.
-                    unsafe {
-                        let (row, offset) = (out.add(p * NR), *offsets.add(p));
-                        for s in 0..segment_count {
-                            let (source, at) = *segments.add(s);
-                            let (from, to) = (image.add(offset + source), row.add(at));
-                            let (low, high) = ($load(from), $load(from.add(LANES)));
-                            $store(to, low);
-                            $store(to.add(LANES), high);
+                // SAFETY: p < count; sources and destinations are in range by the caller's promise.
+                let copy = |p: usize, (source, at): (usize, usize)| unsafe {
+                    let (from, to) = (image.add(*offsets.add(p) + source), out.add(p * NR + at));
+                    let (low, high) = ($load(from), $load(from.add(LANES)));
+                    $store(to, low);
+                    $store(to.add(LANES), high);
+                };
+                // SAFETY: s < segment_count.
+                let segment = |s: usize| unsafe { *segments.add(s) };
+                // One or two runs are the rule: their places stay in registers.
+                match segment_count {
+                    1 => {
+                        let first = segment(0);
+                        for p in 0..count {
+                            copy(p, first);
+                        }
+                    }
+                    2 => {
+                        let (first, second) = (segment(0), segment(1));
+                        for p in 0..count {
+                            copy(p, first);
+                            copy(p, second);
+                        }
+                    }
+                    _ => {
+                        for p in 0..count {
+                            for s in 0..segment_count {
+                                copy(p, segment(s));
+                            }
                         }
                     }
                 }

@@ -11,6 +11,7 @@
 pub mod conv;
 mod conv_backward;
 pub mod elementwise;
+pub mod functions;
 pub mod gemm;
 pub mod micro;
 pub mod norm;

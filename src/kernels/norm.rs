@@ -231,28 +231,29 @@ pub fn backward<F: Scalar>(
             *dot *= inv_std[first + j];
         }
         let Some(out) = &out else { return };
-        for j in 0..dots.len() {
+        let count = F::lit(sizes.count() as f64);
+        // What each channel's elements are shifted and scaled by: see `backward_plane`.
+        let mut terms = [(F::zero(), F::zero(), F::zero()); 16];
+        for (j, term) in terms.iter_mut().enumerate().take(dots.len()) {
             let channel = first + j;
             let factor = scale.map_or(F::one(), |scale| scale[channel]) * inv_std[channel];
-            let count = F::lit(sizes.count() as f64);
-            let (a, b) = if batch_statistics {
-                (totals[j] / count, dots[j] * inv_std[channel] / count)
+            let (a, b) = (totals[j] / count, dots[j] * inv_std[channel] / count);
+            *term = if batch_statistics { (a, b, factor) } else { (F::zero(), F::zero(), factor) };
+        }
+        for i in 0..sizes.n {
+            let at = (i * sizes.c + first) * sizes.p;
+            let len = dots.len() * sizes.p;
+            // SAFETY: tasks own different channels.
+            let dx = unsafe { out.at(at, len) };
+            let (x, dy) = (&x[at..][..len], &dy[at..][..len]);
+            if sizes.p == 1 {
+                for (j, (dx, (&dy, &x))) in dx.iter_mut().zip(dy.iter().zip(x)).enumerate() {
+                    let (a, b, factor) = terms[j];
+                    *dx = (dy - a - (x - mean[first + j]) * b) * factor;
+                }
             } else {
-                (F::zero(), F::zero())
-            };
-            for i in 0..sizes.n {
-                let at = (i * sizes.c + channel) * sizes.p;
-                // SAFETY: tasks own different channels.
-                let dx = unsafe { out.at(at, sizes.p) };
-                backward_plane(
-                    mean[channel],
-                    a,
-                    b,
-                    factor,
-                    &x[at..][..sizes.p],
-                    &dy[at..][..sizes.p],
-                    dx,
-                );
+                let (a, b, factor) = terms[0];
+                backward_plane(mean[first], a, b, factor, x, dy, dx);
             }
         }
     });

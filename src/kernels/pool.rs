@@ -149,39 +149,72 @@ fn max_plane<F: Scalar>(geometry: &Geometry, x: &[F], y: &mut [F], winners: Opti
 multiversion! {
     /// 2×2 windows that do not overlap.
     fn max_halves<F: Scalar>(w: usize, ow: usize, x: &[F], y: &mut [F], winners: Option<&mut [u32]>) {
-        let Some(winners) = winners else {
-            for (rows, y) in x.chunks_exact(2 * w).zip(y.chunks_exact_mut(ow)) {
-                let (top, bottom) = (&rows[..2 * ow], &rows[w..][..2 * ow]);
-                for ((y, top), bottom) in y.iter_mut().zip(top.chunks_exact(2)).zip(bottom.chunks_exact(2)) {
-                    *y = best_of([top[0], top[1], bottom[0], bottom[1]]).0;
-                }
-            }
-            return;
-        };
-        let rows = x.chunks_exact(2 * w).zip(y.chunks_exact_mut(ow)).zip(winners.chunks_exact_mut(ow));
-        for (i, ((rows, y), winners)) in rows.enumerate() {
+        /// Windows side by side, for the compiler to put into registers.
+        const LANES: usize = 8;
+        let mut winners = winners;
+        for (i, (rows, y)) in x.chunks_exact(2 * w).zip(y.chunks_exact_mut(ow)).enumerate() {
             let (top, bottom) = (&rows[..2 * ow], &rows[w..][..2 * ow]);
-            let columns = y.iter_mut().zip(winners).zip(top.chunks_exact(2).zip(bottom.chunks_exact(2)));
-            for (j, ((y, winner), (top, bottom))) in columns.enumerate() {
-                let (best, place) = best_of([top[0], top[1], bottom[0], bottom[1]]);
-                *y = best;
-                *winner = (i * 2 * w + j * 2) as u32 + (place & 1) + (place >> 1) * w as u32;
+            let mut nobody = [0; 0];
+            let winners = match winners.as_deref_mut() {
+                Some(winners) => &mut winners[i * ow..][..ow],
+                None => &mut nobody,
+            };
+            // A last group that is not full begins earlier and repeats what is done.
+            let mut j = 0;
+            while j < ow {
+                if ow < LANES {
+                    halves::<F, 1>(j, i, w, top, bottom, y, winners);
+                    j += 1;
+                } else {
+                    halves::<F, LANES>(j.min(ow - LANES), i, w, top, bottom, y, winners);
+                    j += LANES;
+                }
             }
         }
     }
 }
 
-/// The first largest of four and its place; NaN wins. Without branches.
+/// `N` windows from column `j` of row `i` on.
 #[inline(always)]
-fn best_of<F: Scalar>(values: [F; 4]) -> (F, u32) {
-    let (mut best, mut place) = (values[0], 0);
-    for k in 1..4u32 {
-        let value = values[k as usize];
-        let better = value > best || (value.is_nan() & !best.is_nan());
-        best = if better { value } else { best };
-        place = if better { k } else { place };
+fn halves<F: Scalar, const N: usize>(
+    j: usize,
+    i: usize,
+    w: usize,
+    top: &[F],
+    bottom: &[F],
+    y: &mut [F],
+    winners: &mut [u32],
+) {
+    let (top, bottom) = (&top[2 * j..][..2 * N], &bottom[2 * j..][..2 * N]);
+    let corner =
+        |row: &[F], right: usize| -> [F; N] { std::array::from_fn(|l| row[2 * l + right]) };
+    let (mut best, mut place) = (corner(top, 0), [0u32; N]);
+    challenge(&mut best, &mut place, corner(top, 1), 1);
+    challenge(&mut best, &mut place, corner(bottom, 0), w as u32);
+    challenge(&mut best, &mut place, corner(bottom, 1), w as u32 + 1);
+    y[j..][..N].copy_from_slice(&best);
+    if !winners.is_empty() {
+        let first = (i * 2 * w + j * 2) as u32;
+        let places: [u32; N] = std::array::from_fn(|l| first + 2 * l as u32 + place[l]);
+        winners[j..][..N].copy_from_slice(&places);
     }
-    (best, place)
+}
+
+/// Replaces what is smaller than its challenger: an earlier equal stays, NaN wins and stays. Without
+/// branches, for the compiler to put into registers.
+#[inline(always)]
+#[allow(clippy::neg_cmp_op_on_partial_ord, clippy::eq_op)]
+fn challenge<F: Scalar, const N: usize>(
+    best: &mut [F; N],
+    place: &mut [u32; N],
+    values: [F; N],
+    at: u32,
+) {
+    for l in 0..N {
+        let better = !(values[l] <= best[l]) & (best[l] == best[l]);
+        best[l] = if better { values[l] } else { best[l] };
+        place[l] = if better { at } else { place[l] };
+    }
 }
 
 /// Gradient of [`max_forward`]: each output's gradient goes to its winner, added where windows overlap.
