@@ -194,6 +194,16 @@ pub enum Error {
         /// Its shape.
         shape: Shape,
     },
+    /// There is no memory for a batch between two layers. Nothing was changed.
+    #[error(
+        "no memory for a batch of {batch} samples of {numel} elements each; use a smaller batch"
+    )]
+    Memory {
+        /// Samples in the batch.
+        batch: usize,
+        /// Elements of a sample, of the largest layer's output.
+        numel: usize,
+    },
     /// A model has no parameter or buffer of this name.
     #[error("no parameter or buffer is called {name}; there are {known}")]
     UnknownName {

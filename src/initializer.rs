@@ -122,4 +122,19 @@ impl Init {
         let value = ArrayD::from_shape_vec(IxDyn(fans.shape), values).map_err(|_| too_large())?;
         Ok(Param::new(value, role))
     }
+
+    /// A weight of this shape, `[out, in, ..kernel]`, and a bias `[out]` if asked for: what linear layers
+    /// and convolutions learn.
+    pub(crate) fn weight_and_bias<F: Scalar>(
+        &self,
+        shape: &[usize],
+        weight: &dyn Initializer,
+        bias: Option<&dyn Initializer>,
+    ) -> Result<(Param<F>, Option<Param<F>>)> {
+        let fans = Fans::of(shape);
+        let bias_fans = Fans { shape: shape.get(..1).unwrap_or_default(), ..fans };
+        let weight = self.param("weight", Role::Weight, fans, weight)?;
+        let bias = bias.map(|bias| self.param("bias", Role::Bias, bias_fans, bias)).transpose()?;
+        Ok((weight, bias))
+    }
 }

@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayBase, ArrayView, ArrayViewMut, Data, Dimension, IxDyn};
 
-use crate::{Cache, Mode, Scalar, Scratch, Seed, Shape, View, ViewMut};
+use crate::{Cache, Error, Mode, Result, Scalar, Scratch, Seed, Shape, View, ViewMut};
 
 /// All memory one pass needs: outputs and caches of every layer, gradients, scratch.
 ///
@@ -86,12 +86,22 @@ impl<'a, F, S: Data<Elem = F>, D: Dimension> IntoView<'a, F> for &'a ArrayBase<S
     }
 }
 
-/// The first `len` elements of a buffer that only grows.
-pub(crate) fn grown<F: Scalar>(buffer: &mut Vec<F>, len: usize) -> &mut [F] {
-    if buffer.len() < len {
+/// The first `batch · numel` elements of a buffer that only grows.
+///
+/// # Errors
+/// [`Error::Memory`] if there is not so much memory.
+pub(crate) fn grown<F: Scalar>(
+    buffer: &mut Vec<F>,
+    batch: usize,
+    numel: usize,
+) -> Result<&mut [F]> {
+    let fail = || Error::Memory { batch, numel };
+    let len = batch.checked_mul(numel).ok_or_else(fail)?;
+    if let Some(missing) = len.checked_sub(buffer.len()).filter(|&missing| missing > 0) {
+        buffer.try_reserve_exact(missing).map_err(|_| fail())?;
         buffer.resize(len, F::zero());
     }
-    &mut buffer[..len]
+    Ok(&mut buffer[..len])
 }
 
 fn dim(batch: usize, shape: &Shape) -> IxDyn {

@@ -9,7 +9,6 @@
 //! Hidden from the docs, public for the benches, and not covered by semantic versioning.
 
 pub mod conv;
-mod conv_backward;
 pub mod elementwise;
 pub mod functions;
 pub mod gemm;
@@ -20,5 +19,4 @@ pub mod pool;
 pub mod reduce;
 pub mod simd;
 pub mod softmax;
-mod unfold;
 pub mod update;

@@ -7,8 +7,8 @@ use super::window::{Pair, conv_output_size, kernel_too_large};
 use crate::initializers::{HeNormal, Zeros};
 use crate::kernels::conv::{self, Geometry, Plan};
 use crate::{
-    Backward, Error, Fans, Forward, Init, Initializer, Layer, LayerSpec, Param, Result, Role,
-    Scalar, Shape, ShapeError, layer_params,
+    Backward, Error, Forward, Init, Initializer, Layer, LayerSpec, Param, Result, Scalar, Shape,
+    ShapeError, layer_params,
 };
 
 /// Slides learned kernels over an image: at each place, multiplies element by element and sums.
@@ -165,13 +165,8 @@ impl<F: Scalar> LayerSpec<F> for Conv2d {
         self.check(channels)?;
         let geometry = self.geometry(input).map_err(shape_error)?;
         let shape = [self.filters, channels / self.groups, self.kernel.0[0], self.kernel.0[1]];
-        let fans = Fans::of(&shape);
-        let weight = init.param("weight", Role::Weight, fans, &*self.weight_init)?;
-        let bias_fans = Fans { shape: &shape[..1], ..fans };
-        let bias = self
-            .bias
-            .then(|| init.param("bias", Role::Bias, bias_fans, &*self.bias_init))
-            .transpose()?;
+        let bias = self.bias.then_some(&*self.bias_init);
+        let (weight, bias) = init.weight_and_bias(&shape, &*self.weight_init, bias)?;
         Ok(Box::new(Conv2dLayer { weight, bias, plan: Arc::new(Plan::new(geometry)) }))
     }
 }

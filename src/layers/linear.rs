@@ -7,8 +7,8 @@ use crate::initializers::{HeNormal, Zeros};
 use crate::kernels::gemm::{self, Begin, Mat};
 use crate::kernels::reduce;
 use crate::{
-    Backward, Error, Fans, Forward, Init, Initializer, Layer, LayerSpec, Param, Result, Role,
-    Scalar, Shape, ShapeError, layer_params,
+    Backward, Error, Forward, Init, Initializer, Layer, LayerSpec, Param, Result, Scalar, Shape,
+    ShapeError, layer_params,
 };
 
 /// Multiplies by a learned matrix and adds a learned bias: `y = x Wᵀ + b`.
@@ -76,13 +76,8 @@ impl<F: Scalar> LayerSpec<F> for Linear {
         }
         let in_features = input.features().map_err(|cause| Error::shape("Linear", cause))?;
         let shape = [self.out_features, in_features];
-        let fans = Fans::of(&shape);
-        let weight = init.param("weight", Role::Weight, fans, &*self.weight_init)?;
-        let bias_fans = Fans { shape: &shape[..1], ..fans };
-        let bias = self
-            .bias
-            .then(|| init.param("bias", Role::Bias, bias_fans, &*self.bias_init))
-            .transpose()?;
+        let bias = self.bias.then_some(&*self.bias_init);
+        let (weight, bias) = init.weight_and_bias(&shape, &*self.weight_init, bias)?;
         Ok(Box::new(LinearLayer { weight, bias }))
     }
 }

@@ -14,6 +14,7 @@ pub use summary::{Summary, SummaryRow};
 
 use ndarray::ArrayD;
 
+use crate::workspace::{grown, view, view_mut};
 use crate::{
     Error, IntoView, Layer, Mode, Result, Scalar, Seed, Shape, ShapeError, View, Workspace,
 };
@@ -181,23 +182,21 @@ impl<F: Scalar> Sequential<F> {
     ) -> Result<View<'_, F>> {
         let grad_output = grad_output.into_view();
         let batch = self.check_grad_output(&grad_output)?;
+        let numel = self.input.numel();
         let mut grad_input = std::mem::take(&mut self.workspace.grad_input);
-        let len = batch * self.input.numel();
-        let target = crate::workspace::view_mut(
-            batch,
-            &self.input,
-            crate::workspace::grown(&mut grad_input, len),
-        );
-        let result = pass::backward(
-            &mut self.nodes,
-            &self.input,
-            &mut self.workspace,
-            grad_output,
-            Some(target),
-        );
+        let result = grown(&mut grad_input, batch, numel).and_then(|target| {
+            let target = view_mut(batch, &self.input, target);
+            pass::backward(
+                &mut self.nodes,
+                &self.input,
+                &mut self.workspace,
+                grad_output,
+                Some(target),
+            )
+        });
         self.workspace.grad_input = grad_input;
         result?;
-        Ok(crate::workspace::view(batch, &self.input, &self.workspace.grad_input[..len]))
+        Ok(view(batch, &self.input, &self.workspace.grad_input[..batch * numel]))
     }
 
     /// Applies the model in eval mode, whatever [`Sequential::mode`] says, from any number of threads at

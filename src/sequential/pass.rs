@@ -19,7 +19,7 @@ pub(super) fn forward<F: Scalar>(
     seed: Seed,
 ) -> Result<()> {
     workspace.finished = None;
-    prepare(nodes, input_shape, workspace, batch);
+    prepare(nodes, input_shape, workspace, batch)?;
     parallel::enter(cost(nodes, input_shape, batch), || {
         copy(&input, &mut workspace.slots[0][..batch * input_shape.numel()]);
         let mut shape = input_shape;
@@ -91,7 +91,7 @@ pub(super) fn predict<'w, F: Scalar>(
     resize_caches(nodes, workspace);
     let largest = largest(nodes, input_shape);
     for buffer in &mut workspace.grads {
-        grown(buffer, batch * largest);
+        grown(buffer, batch, largest)?;
     }
     let [mut current, mut next] = workspace.grads.each_mut().map(|buffer| &mut buffer[..]);
     let (caches, scratch) = (&mut workspace.caches, &mut workspace.scratch);
@@ -132,7 +132,7 @@ pub(super) fn backward<F: Scalar>(
     let lowest = if grad_input.is_some() { 0 } else { lowest_trainable(nodes) };
     let largest = largest(nodes, input_shape);
     for buffer in &mut workspace.grads {
-        grown(buffer, batch * largest);
+        grown(buffer, batch, largest)?;
     }
     let total = cost(nodes, input_shape, batch);
     let Workspace { slots, grads, caches, modes, scratch, .. } = workspace;
@@ -215,16 +215,17 @@ fn prepare<F: Scalar>(
     input_shape: &Shape,
     workspace: &mut Workspace<F>,
     batch: usize,
-) {
+) -> Result<()> {
     resize_caches(nodes, workspace);
     let slots = nodes.last().map_or(0, |node| node.slot) + 1;
     if workspace.slots.len() < slots {
         workspace.slots.resize_with(slots, Vec::new);
     }
-    grown(&mut workspace.slots[0], batch * input_shape.numel());
+    grown(&mut workspace.slots[0], batch, input_shape.numel())?;
     for node in nodes {
-        grown(&mut workspace.slots[node.slot], batch * node.output.numel());
+        grown(&mut workspace.slots[node.slot], batch, node.output.numel())?;
     }
+    Ok(())
 }
 
 fn resize_caches<F: Scalar>(nodes: &[Node<F>], workspace: &mut Workspace<F>) {

@@ -131,7 +131,7 @@ impl<F: Scalar, L: Loss<F>> Trainer<L, F> {
         let samples = model.forward_only(x)?;
         let prediction = model.last_output(samples);
         let shape = prediction.raw_dim();
-        let grad = grown(&mut self.grad, prediction.len());
+        let grad = grown(&mut self.grad, 1, prediction.len())?;
         let mut grad =
             ArrayViewMut::from_shape(shape, grad).expect("the buffer was cut for the prediction");
         let loss = self.loss.value_and_grad(prediction, target, grad.view_mut())?;

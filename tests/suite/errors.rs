@@ -124,6 +124,20 @@ fn sizes_that_overflow_are_refused() {
 }
 
 #[test]
+fn a_batch_that_does_not_fit_memory_is_an_error() {
+    // One element for each of 2^61 samples, without memory of its own; more bytes than any address.
+    let one = ndarray::arr1(&[1.0f32]).into_dyn();
+    let batch = one.broadcast(ndarray::IxDyn(&[1 << 61, 1])).expect("one row for all");
+    let mut model = Sequential::builder([1]).add(Linear::new(3)).build().expect("it fits");
+    let expected = "no memory for a batch of 2305843009213693952 samples of 3 elements each; use a smaller batch";
+    assert_eq!(text(model.predict(batch.view())), expected);
+    assert!(
+        text(model.forward(batch).map(|_| ()))
+            .starts_with("no memory for a batch of 2305843009213693952 samples")
+    );
+}
+
+#[test]
 fn names_must_be_usable_in_a_path() {
     let named = |a: &str, b: &str| {
         text(Sequential::builder([2]).add_named(a, Relu).add_named(b, Relu).build())

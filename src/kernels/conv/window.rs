@@ -1,8 +1,8 @@
-//! Reads a panel of the implicit im2col matrix from a block's buffer; see [`super::conv`].
+//! Reads a panel of the implicit im2col matrix from a block's buffer; see [`super`].
 
-use super::conv::Plan;
-use super::micro::{MAX_NR, Micro};
+use super::Plan;
 use crate::Scalar;
+use crate::kernels::micro::{MAX_NR, Micro};
 
 /// The pixels of one panel, as places in the buffer.
 pub(super) struct Window {

@@ -1,0 +1,188 @@
+//! Gradient of a convolution by its input.
+
+use super::Plan;
+use super::forward::{pack_weight, product};
+use crate::Scalar;
+use crate::kernels::gemm::even_part;
+use crate::kernels::micro::{MAX_NR, Micro, Start};
+use crate::kernels::parallel::{self, Shared};
+
+impl Plan {
+    /// Elements of scratch memory that [`backward_input`] needs.
+    pub fn backward_input_scratch<T: Scalar>(&self, n: usize) -> usize {
+        match &self.transposed {
+            Some(plan) => plan.forward_scratch::<T>(n),
+            None => self.fold_scratch::<T>(n),
+        }
+    }
+}
+
+/// `dx` from `dy`, written: for stride 1 a convolution with the turned kernel, else a fold.
+pub fn backward_input<T: Scalar>(
+    plan: &Plan,
+    weight: &[T],
+    dy: &[T],
+    dx: &mut [T],
+    scratch: &mut [T],
+) {
+    let Some(transposed) = &plan.transposed else {
+        return fold(plan, weight, dy, dx, scratch);
+    };
+    let geometry = &transposed.geometry;
+    let (channels, inner) = (geometry.group_filters(), geometry.inner());
+    let window = geometry.kernel[0] * geometry.kernel[1];
+    let (packed, sections) = scratch.split_at_mut(geometry.filters * inner);
+    let group = channels * inner;
+    for (packed, weight) in packed.chunks_exact_mut(group).zip(weight.chunks_exact(group)) {
+        pack_weight(T::micro(), channels, inner, packed, |channel, k| {
+            let (filter, at) = (k / window, k % window);
+            weight[(filter * channels + channel) * window + window - 1 - at]
+        });
+    }
+    product(transposed, dy, packed, None, dx, sections);
+}
+
+impl Plan {
+    fn padded_image(&self) -> [usize; 2] {
+        // Every row and column that a window or the input touches.
+        [0, 1].map(|axis| {
+            let geometry = &self.geometry;
+            let reach = geometry.dilation[axis] * (geometry.kernel[axis] - 1);
+            let windows = (geometry.output[axis] - 1) * geometry.stride[axis] + reach + 1;
+            windows.max(geometry.padding[axis] + geometry.input[axis])
+        })
+    }
+
+    fn fold_section<T: Scalar>(&self) -> usize {
+        let [h, w] = self.padded_image();
+        let nr = T::micro().nr;
+        self.geometry.channels * h * w
+            + (self.geometry.group_filters() + self.geometry.inner()) * nr
+    }
+
+    /// Elements of scratch memory that [`fold`] needs.
+    fn fold_scratch<T: Scalar>(&self, n: usize) -> usize {
+        parallel::sections_for(n) * self.fold_section::<T>()
+            + self.geometry.filters * self.geometry.inner()
+    }
+}
+
+/// Input gradient for any stride, image by image: `weightᵀ · dy` gives each window's share, which is
+/// added where the window lies ("col2im").
+fn fold<T: Scalar>(plan: &Plan, weight: &[T], dy: &[T], dx: &mut [T], scratch: &mut [T]) {
+    let geometry = &plan.geometry;
+    let (inner, filters) = (geometry.inner(), geometry.group_filters());
+    let n = dx.len() / geometry.image();
+    let micro = T::micro();
+    let (packed, sections) = scratch.split_at_mut(geometry.filters * inner);
+    for (packed, weight) in
+        packed.chunks_exact_mut(filters * inner).zip(weight.chunks_exact(filters * inner))
+    {
+        pack_columns(micro, filters, inner, weight, packed);
+    }
+    let packed = &*packed;
+    let out = Shared::new(dx);
+    let image_out = geometry.filters * geometry.out_plane();
+    parallel::each_with(n, geometry.cost(n), sections, plan.fold_section::<T>(), |i, section| {
+        let [h, w] = plan.padded_image();
+        let (padded, rest) = section.split_at_mut(geometry.channels * h * w);
+        padded.fill(T::zero());
+        for group in 0..geometry.groups {
+            let dy = &dy[i * image_out..][group * filters * geometry.out_plane()..]
+                [..filters * geometry.out_plane()];
+            let size = geometry.channels / geometry.groups * h * w;
+            let padded = &mut padded[group * size..][..size];
+            fold_group(
+                plan,
+                micro,
+                &packed[group * filters * inner..][..filters * inner],
+                dy,
+                padded,
+                rest,
+            );
+        }
+        // SAFETY: every task writes an image of its own.
+        let dx = unsafe { out.at(i * geometry.image(), geometry.image()) };
+        let [top, left] = geometry.padding;
+        let [height, width] = geometry.input;
+        for (dx, padded) in dx.chunks_exact_mut(height * width).zip(padded.chunks_exact(h * w)) {
+            for (row, padded) in dx.chunks_exact_mut(width).zip(padded[top * w..].chunks_exact(w)) {
+                row.copy_from_slice(&padded[left..][..width]);
+            }
+        }
+    });
+}
+
+/// Packs the transpose of a weight `[filters][k]`: panels of at most `MR` of `k`, `[filter][rows]`.
+fn pack_columns<T: Scalar>(
+    micro: &Micro<T>,
+    filters: usize,
+    inner: usize,
+    weight: &[T],
+    packed: &mut [T],
+) {
+    for i in 0..inner.div_ceil(micro.mr) {
+        let (k, end) = even_part(inner, micro.mr, i);
+        let panel = &mut packed[filters * k..][..filters * (end - k)];
+        for (row, weight) in panel.chunks_exact_mut(end - k).zip(weight.chunks_exact(inner)) {
+            row.copy_from_slice(&weight[k..end]);
+        }
+    }
+}
+
+fn fold_group<T: Scalar>(
+    plan: &Plan,
+    micro: &Micro<T>,
+    packed: &[T],
+    dy: &[T],
+    padded: &mut [T],
+    scratch: &mut [T],
+) {
+    let geometry = &plan.geometry;
+    let (inner, filters, plane) =
+        (geometry.inner(), geometry.group_filters(), geometry.out_plane());
+    let [h, w] = plan.padded_image();
+    let (panel, shares) = scratch.split_at_mut(filters * micro.nr);
+    let window = geometry.kernel[0] * geometry.kernel[1];
+    for first in (0..plane).step_by(micro.nr) {
+        let cols = micro.nr.min(plane - first);
+        for (row, dy) in panel.chunks_exact_mut(micro.nr).zip(dy.chunks_exact(plane)) {
+            row[..cols].copy_from_slice(&dy[first..][..cols]);
+            row[cols..].fill(T::zero());
+        }
+        for i in 0..inner.div_ceil(micro.mr) {
+            let (k, end) = even_part(inner, micro.mr, i);
+            let (a, c) = (
+                &packed[filters * k..][..filters * (end - k)],
+                &mut shares[k * micro.nr..end * micro.nr],
+            );
+            // SAFETY: panels and result were cut to size just above.
+            unsafe {
+                let c = c.as_mut_ptr();
+                micro.tile(
+                    end - k,
+                    filters,
+                    a.as_ptr(),
+                    panel.as_ptr(),
+                    c,
+                    micro.nr,
+                    micro.nr,
+                    Start::Zero,
+                );
+            }
+        }
+        let mut places = [0; MAX_NR];
+        for (j, place) in places[..cols].iter_mut().enumerate() {
+            let (row, col) = ((first + j) / geometry.output[1], (first + j) % geometry.output[1]);
+            *place = row * geometry.stride[0] * w + col * geometry.stride[1];
+        }
+        for (k, shares) in shares.chunks_exact(micro.nr).enumerate().take(inner) {
+            let (channel, at) = (k / window, k % window);
+            let (kh, kw) = (at / geometry.kernel[1], at % geometry.kernel[1]);
+            let offset = (channel * h + kh * geometry.dilation[0]) * w + kw * geometry.dilation[1];
+            for (&share, &place) in shares.iter().zip(&places[..cols]) {
+                padded[offset + place] += share;
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The product of a weight and the windows of an image, block by block.
+
+use super::Plan;
+use super::plan::Block;
+use super::window::Window;
+use crate::Scalar;
+use crate::kernels::gemm::{KC, even_part};
+use crate::kernels::micro::{MAX_MR, Micro, Start};
+use crate::kernels::parallel::{self, Shared};
+
+impl Plan {
+    fn section_len<T: Scalar>(&self) -> usize {
+        let nr = T::micro().nr;
+        self.buffer_len() + (KC + 1) * nr + MAX_MR * nr
+    }
+
+    /// Elements of scratch memory that [`forward`] needs.
+    pub fn forward_scratch<T: Scalar>(&self, n: usize) -> usize {
+        self.geometry.filters * self.geometry.inner()
+            + parallel::sections_for(self.blocks(n)) * self.section_len::<T>()
+    }
+}
+
+/// `y = weight ⋆ x + bias`; `n · filters · oh · ow · k` multiply-adds.
+pub fn forward<T: Scalar>(
+    plan: &Plan,
+    x: &[T],
+    weight: &[T],
+    bias: Option<&[T]>,
+    y: &mut [T],
+    scratch: &mut [T],
+) {
+    let geometry = &plan.geometry;
+    let (filters, inner) = (geometry.group_filters(), geometry.inner());
+    let (packed, sections) = scratch.split_at_mut(geometry.filters * inner);
+    for (packed, weight) in
+        packed.chunks_exact_mut(filters * inner).zip(weight.chunks_exact(filters * inner))
+    {
+        pack_weight(T::micro(), filters, inner, packed, |filter, k| weight[filter * inner + k]);
+    }
+    product(plan, x, packed, bias, y, sections);
+}
+
+/// Packs a weight `[filters][k]` into blocks of `KC` and panels of at most `MR` filters, `[k][rows]`.
+pub(super) fn pack_weight<T: Scalar>(
+    micro: &Micro<T>,
+    filters: usize,
+    inner: usize,
+    packed: &mut [T],
+    weight: impl Fn(usize, usize) -> T,
+) {
+    for k0 in (0..inner).step_by(KC) {
+        let kc = KC.min(inner - k0);
+        for i in 0..filters.div_ceil(micro.mr) {
+            let (first, end) = even_part(filters, micro.mr, i);
+            let panel = &mut packed[filters * k0 + kc * first..][..kc * (end - first)];
+            for (p, row) in panel.chunks_exact_mut(end - first).enumerate() {
+                for (i, value) in row.iter_mut().enumerate() {
+                    *value = weight(first + i, k0 + p);
+                }
+            }
+        }
+    }
+}
+
+/// The product with a packed weight, block by block.
+pub(super) fn product<T: Scalar>(
+    plan: &Plan,
+    x: &[T],
+    packed: &[T],
+    bias: Option<&[T]>,
+    y: &mut [T],
+    sections: &mut [T],
+) {
+    let n = x.len() / plan.geometry.image();
+    let out = Shared::new(y);
+    let section = plan.section_len::<T>();
+    parallel::each_with(plan.blocks(n), plan.geometry.cost(n), sections, section, |i, section| {
+        let block = plan.block(n, i);
+        let (buffer, rest) = section.split_at_mut(plan.buffer_len());
+        plan.fill(block, x, buffer);
+        for group in 0..plan.geometry.groups {
+            multiply_block(plan, block, group, buffer, packed, bias, &out, rest);
+        }
+    });
+}
+
+#[allow(clippy::too_many_arguments)]
+fn multiply_block<T: Scalar>(
+    plan: &Plan,
+    block: Block,
+    group: usize,
+    buffer: &[T],
+    packed: &[T],
+    bias: Option<&[T]>,
+    out: &Shared<'_, T>,
+    scratch: &mut [T],
+) {
+    let micro = T::micro();
+    let geometry = &plan.geometry;
+    let (filters, inner, plane) =
+        (geometry.group_filters(), geometry.inner(), geometry.out_plane());
+    let pixels = block.rows * geometry.output[1];
+    let image = &buffer[group * (plan.buffer_image() / geometry.groups)..];
+    let packed = &packed[group * filters * inner..][..filters * inner];
+    let (panel, tile) = scratch.split_at_mut((KC + 1) * micro.nr);
+    for first in (0..block.images * pixels).step_by(micro.nr) {
+        let cols = micro.nr.min(block.images * pixels - first);
+        let window = Window::new(plan, block.rows, first, cols);
+        let whole = first / pixels == (first + cols - 1) / pixels;
+        for k0 in (0..inner).step_by(KC) {
+            let kc = KC.min(inner - k0);
+            window.unfold(micro, &plan.offsets[k0..k0 + kc], image, panel);
+            for i in 0..filters.div_ceil(micro.mr) {
+                let (filter, end) = even_part(filters, micro.mr, i);
+                let a = &packed[filters * k0 + kc * filter..][..kc * (end - filter)];
+                let target = Target {
+                    block,
+                    filter: group * filters + filter,
+                    rows: end - filter,
+                    first,
+                    cols,
+                };
+                let start = start(bias, target.filter, k0);
+                if whole {
+                    let at = target.element(plan, 0, 0);
+                    // SAFETY: the tile's last element is in the range that `at` checks; blocks, groups
+                    // and panels own different pixels or filters. Panels were cut to size above.
+                    unsafe {
+                        let c = out.at(at, (target.rows - 1) * plane + cols).as_mut_ptr();
+                        micro.tile(
+                            target.rows,
+                            kc,
+                            a.as_ptr(),
+                            panel.as_ptr(),
+                            c,
+                            plane,
+                            cols,
+                            start,
+                        );
+                    }
+                } else {
+                    // SAFETY: `tile` holds MAX_MR rows of `nr`.
+                    unsafe {
+                        let c = tile.as_mut_ptr();
+                        micro.tile(
+                            target.rows,
+                            kc,
+                            a.as_ptr(),
+                            panel.as_ptr(),
+                            c,
+                            micro.nr,
+                            cols,
+                            Start::Zero,
+                        );
+                    }
+                    target.scatter(plan, tile, micro.nr, bias, k0 == 0, out);
+                }
+            }
+        }
+    }
+}
+
+fn start<T>(bias: Option<&[T]>, filter: usize, k0: usize) -> Start<T> {
+    match bias {
+        _ if k0 > 0 => Start::Add,
+        Some(bias) => Start::RowBias(bias[filter..].as_ptr()),
+        None => Start::Zero,
+    }
+}
+
+/// Where a tile belongs in the output.
+struct Target {
+    block: Block,
+    filter: usize,
+    rows: usize,
+    first: usize,
+    cols: usize,
+}
+
+impl Target {
+    /// Index of row `i`, column `j` of the tile in the output.
+    fn element(&self, plan: &Plan, i: usize, j: usize) -> usize {
+        let ow = plan.geometry.output[1];
+        let pixels = self.block.rows * ow;
+        let (image, pixel) = ((self.first + j) / pixels, (self.first + j) % pixels);
+        ((self.block.image + image) * plan.geometry.filters + self.filter + i)
+            * plan.geometry.out_plane()
+            + self.block.row * ow
+            + pixel
+    }
+
+    /// Adds a tile that spans images.
+    fn scatter<T: Scalar>(
+        &self,
+        plan: &Plan,
+        tile: &[T],
+        nr: usize,
+        bias: Option<&[T]>,
+        begin: bool,
+        out: &Shared<'_, T>,
+    ) {
+        for (i, row) in tile.chunks_exact(nr).enumerate().take(self.rows) {
+            for (j, &value) in row.iter().enumerate().take(self.cols) {
+                // SAFETY: as in `multiply_block`: this task owns the pixel.
+                let at = unsafe { out.at(self.element(plan, i, j), 1) };
+                let start = if begin {
+                    bias.map_or(T::zero(), |bias| bias[self.filter + i])
+                } else {
+                    at[0]
+                };
+                at[0] = start + value;
+            }
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Two-dimensional convolution as a matrix product whose right factor is never stored: while a panel of
+//! it is packed for the register kernel, it is read from the image ("implicit im2col").
+//!
+//! Letters: `n` images of `channels × h × w` give `filters × oh × ow`; `k` runs over
+//! `channels / groups × kh × kw`, in the order of the weight. A *block* is some rows of one image, or
+//! some whole small images; it is copied once into a buffer with its zero border, so the inner loops
+//! know no borders. Cross-correlation, as everywhere in deep learning.
+
+mod backward_input;
+mod backward_weight;
+mod forward;
+mod plan;
+mod window;
+
+pub use backward_input::backward_input;
+pub use backward_weight::backward_weight;
+pub use forward::forward;
+pub use plan::{Geometry, Plan};

@@ -1,0 +1,204 @@
+//! Sizes of a convolution and how it is cut into blocks.
+
+use crate::Scalar;
+use crate::kernels::micro::MAX_NR;
+use crate::kernels::parallel::Cost;
+
+/// Output pixels that a block aims at.
+const BLOCK_PIXELS: usize = 256;
+/// Most elements of a block's buffer, so that it stays in L2.
+const BLOCK_ELEMENTS: usize = 64 * 1024;
+
+/// Sizes of a convolution; pairs are `[height, width]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Geometry {
+    /// Channels of the input.
+    pub channels: usize,
+    /// Channels of the output.
+    pub filters: usize,
+    /// Parts into which both are divided.
+    pub groups: usize,
+    /// Input plane.
+    pub input: [usize; 2],
+    /// Output plane.
+    pub output: [usize; 2],
+    /// Window.
+    pub kernel: [usize; 2],
+    /// Distance of windows.
+    pub stride: [usize; 2],
+    /// Rows and columns of zeros added on each side.
+    pub padding: [usize; 2],
+    /// Distance of a window's elements.
+    pub dilation: [usize; 2],
+}
+
+impl Geometry {
+    /// Elements of an input image.
+    pub fn image(&self) -> usize {
+        self.channels * self.input[0] * self.input[1]
+    }
+
+    /// Elements of an output plane.
+    pub fn out_plane(&self) -> usize {
+        self.output[0] * self.output[1]
+    }
+
+    /// Inner dimension of the product.
+    pub fn inner(&self) -> usize {
+        self.channels / self.groups * self.kernel[0] * self.kernel[1]
+    }
+
+    /// Filters of a group.
+    pub(super) fn group_filters(&self) -> usize {
+        self.filters / self.groups
+    }
+
+    pub(super) fn cost(&self, n: usize) -> Cost {
+        Cost::mul_adds(
+            [n, self.filters, self.out_plane(), self.inner()]
+                .into_iter()
+                .fold(1, usize::saturating_mul),
+        )
+    }
+
+    /// The convolution that computes the input gradient: filters and channels change places, the kernel
+    /// is turned around. Only for stride 1 and a padding that does not exceed the kernel's reach.
+    fn transposed(&self) -> Option<Self> {
+        let reach = [0, 1].map(|axis| self.dilation[axis] * (self.kernel[axis] - 1));
+        if self.stride != [1, 1] || (0..2).any(|axis| self.padding[axis] > reach[axis]) {
+            return None;
+        }
+        Some(Self {
+            channels: self.filters,
+            filters: self.channels,
+            input: self.output,
+            output: self.input,
+            padding: [0, 1].map(|axis| reach[axis] - self.padding[axis]),
+            ..self.clone()
+        })
+    }
+}
+
+/// How a convolution is cut into blocks, and where things lie in a block's buffer. Made once per layer.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Sizes.
+    pub geometry: Geometry,
+    /// Images of a block.
+    pub(super) images: usize,
+    /// Output rows of a block; all of them if `images > 1`.
+    pub(super) rows: usize,
+    /// Rows and columns of the buffer.
+    pub(super) buffer: [usize; 2],
+    /// Where the window element of each `k` lies, from the window's first, within a group.
+    pub(super) offsets: Vec<usize>,
+    /// Where each output row of a block begins.
+    pub(super) row_offsets: Vec<usize>,
+    /// For the input gradient.
+    pub(super) transposed: Option<Box<Plan>>,
+}
+
+/// One block: which images, which output rows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Block {
+    pub(super) image: usize,
+    pub(super) images: usize,
+    pub(super) row: usize,
+    pub(super) rows: usize,
+}
+
+impl Plan {
+    /// A plan for these sizes, which the caller has checked: no zero, output as the formula says.
+    pub fn new(geometry: Geometry) -> Self {
+        let transposed =
+            geometry.transposed().map(|geometry| Box::new(Self::without_transposed(geometry)));
+        Self { transposed, ..Self::without_transposed(geometry) }
+    }
+
+    fn without_transposed(geometry: Geometry) -> Self {
+        let [oh, ow] = geometry.output;
+        let [sh, sw] = geometry.stride;
+        let reach = [0, 1].map(|axis| geometry.dilation[axis] * (geometry.kernel[axis] - 1));
+        let strips = oh.div_ceil((BLOCK_PIXELS / ow).max(1));
+        let rows = oh.div_ceil(strips);
+        let buffer = [(rows - 1) * sh + reach[0] + 1, (ow - 1) * sw + reach[1] + 1];
+        let image = geometry.channels * buffer[0] * buffer[1];
+        let images = if strips > 1 {
+            1
+        } else {
+            (BLOCK_PIXELS / (oh * ow)).min(BLOCK_ELEMENTS / image).max(1)
+        };
+        let mut offsets = Vec::with_capacity(geometry.inner());
+        for channel in 0..geometry.channels / geometry.groups {
+            for kh in 0..geometry.kernel[0] {
+                for kw in 0..geometry.kernel[1] {
+                    let row = channel * buffer[0] + kh * geometry.dilation[0];
+                    offsets.push(row * buffer[1] + kw * geometry.dilation[1]);
+                }
+            }
+        }
+        let row_offsets = (0..images)
+            .flat_map(|i| (0..rows).map(move |row| i * image + row * sh * buffer[1]))
+            .collect();
+        Self { geometry, images, rows, buffer, offsets, row_offsets, transposed: None }
+    }
+
+    fn strips(&self) -> usize {
+        self.geometry.output[0].div_ceil(self.rows)
+    }
+
+    /// Number of blocks of `n` images.
+    pub(super) fn blocks(&self, n: usize) -> usize {
+        n.div_ceil(self.images) * self.strips()
+    }
+
+    /// Block number `i` of `n` images.
+    pub(super) fn block(&self, n: usize, i: usize) -> Block {
+        let (group, strip) = (i / self.strips(), i % self.strips());
+        let (image, row) = (group * self.images, strip * self.rows);
+        Block {
+            image,
+            images: self.images.min(n - image),
+            row,
+            rows: self.rows.min(self.geometry.output[0] - row),
+        }
+    }
+
+    /// Elements of an image in the buffer.
+    pub(super) fn buffer_image(&self) -> usize {
+        self.geometry.channels * self.buffer[0] * self.buffer[1]
+    }
+
+    /// Elements of the buffer, with room for a vector that reaches too far.
+    pub(super) fn buffer_len(&self) -> usize {
+        self.images * self.buffer_image() + MAX_NR
+    }
+
+    /// Most output pixels of a block.
+    pub(super) fn block_pixels(&self) -> usize {
+        self.images * self.rows * self.geometry.output[1]
+    }
+
+    /// Copies a block's input into `buffer`, with zeros around it.
+    pub(super) fn fill<T: Scalar>(&self, block: Block, x: &[T], buffer: &mut [T]) {
+        let Geometry { channels, input: [h, w], stride, padding, .. } = self.geometry;
+        let [buffer_h, buffer_w] = self.buffer;
+        let top = block.row * stride[0];
+        // Columns that come from the input.
+        let columns = padding[1].min(buffer_w)..(padding[1] + w).min(buffer_w);
+        let images = &x[block.image * channels * h * w..][..block.images * channels * h * w];
+        let planes = images.chunks_exact(h * w).zip(buffer.chunks_exact_mut(buffer_h * buffer_w));
+        for (plane, buffer) in planes {
+            for (r, row) in buffer.chunks_exact_mut(buffer_w).enumerate() {
+                match (top + r).checked_sub(padding[0]).filter(|&source| source < h) {
+                    None => row.fill(T::zero()),
+                    Some(source) => {
+                        row[..columns.start].fill(T::zero());
+                        row[columns.clone()].copy_from_slice(&plane[source * w..][..columns.len()]);
+                        row[columns.end..].fill(T::zero());
+                    }
+                }
+            }
+        }
+    }
+}
