@@ -9,6 +9,7 @@
 use super::micro::{Micro, Start};
 use super::parallel::{self, Cost, Shared};
 use super::simd::multiversion;
+use super::transpose;
 use crate::Scalar;
 
 /// Block of the inner dimension: a panel of `B` stays in L1 (256 · 64 bytes), one of `A` too.
@@ -174,7 +175,7 @@ fn pack<T: Scalar>(
     if a.rows == 1 {
         pack_contiguous(base, a.cols, count, width, panel);
     } else if a.cols == 1 {
-        pack_transposed(base, a.rows, count, width, panel);
+        transpose::pack(T::micro(), base, a.rows, count, width, panel);
     } else {
         for (p, row) in panel.chunks_exact_mut(width).enumerate() {
             for (i, value) in row[..count].iter_mut().enumerate() {
@@ -193,31 +194,6 @@ multiversion! {
             match (<&[F; 16]>::try_from(source), count) {
                 (Ok(source), 16) => row[..16].copy_from_slice(source),
                 _ => row[..count].iter_mut().zip(source).for_each(|(to, &from)| *to = from),
-            }
-        }
-    }
-
-    /// `panel[p][i] = source[i · stride + p]`, in squares that fit the registers.
-    fn pack_transposed<F: Scalar>(source: &[F], stride: usize, count: usize, width: usize, panel: &mut [F]) {
-        const SIDE: usize = 8;
-        let depth = panel.len() / width;
-        let (squares, whole) = (count / SIDE * SIDE, depth / SIDE * SIDE);
-        for i in (0..squares).step_by(SIDE) {
-            for p in (0..whole).step_by(SIDE) {
-                let mut square = [[F::zero(); SIDE]; SIDE];
-                for (l, row) in square.iter_mut().enumerate() {
-                    row.copy_from_slice(&source[(i + l) * stride + p..][..SIDE]);
-                }
-                for j in 0..SIDE {
-                    let column: [F; SIDE] = std::array::from_fn(|l| square[l][j]);
-                    panel[(p + j) * width + i..][..SIDE].copy_from_slice(&column);
-                }
-            }
-        }
-        for i in 0..count {
-            let from = if i < squares { whole } else { 0 };
-            for p in from..depth {
-                panel[p * width + i] = source[i * stride + p];
             }
         }
     }

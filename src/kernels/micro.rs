@@ -6,6 +6,7 @@
 //! kernels of every instruction set.
 
 use super::simd::{self, Level};
+use super::transpose::Transpose;
 use crate::Scalar;
 
 /// Largest `MR` of all levels.
@@ -48,6 +49,9 @@ pub struct Micro<T: 'static> {
     packed: &'static [Packed<T>],
     gathered: &'static [Gathered<T>],
     unfold: Unfold<T>,
+    /// Side of the squares that `transpose` turns.
+    pub(super) square: usize,
+    pub(super) transpose: Transpose<T>,
 }
 
 impl<T: Scalar> Micro<T> {
@@ -177,7 +181,7 @@ unsafe fn finish_narrow<T: Scalar>(
 macro_rules! kernels {
     (
         $module:ident, $table:ident, $level:expr, $t:ty, $(#[$feature:meta])?
-        $vector:ty, lanes $lanes:literal, mr $mr:literal, rows [$($r:literal)*],
+        $vector:ty, lanes $lanes:literal, square $square:literal $transpose:path, mr $mr:literal, rows [$($r:literal)*],
         $use:path, $zero:expr, $load:path, $store:path, $splat:path, $fma:path, $add:path
     ) => {
         mod $module {
@@ -354,6 +358,8 @@ macro_rules! kernels {
                 packed: &[$(packed::<$r>),*],
                 gathered: &[$(gathered::<$r>),*],
                 unfold,
+                square: $square,
+                transpose: $transpose,
             };
         }
         static $table: &Micro<$t> = &$module::TABLE;
@@ -398,44 +404,44 @@ mod plain {
 
 kernels!(
     plain_f32, PLAIN_F32, crate::kernels::simd::Level::Portable, f32,
-    [f32; 4], lanes 4, mr 4, rows [1 2 3 4],
+    [f32; 4], lanes 4, square 4 crate::kernels::transpose::plain, mr 4, rows [1 2 3 4],
     super::plain, [0.0; 4], load, store, splat, fma, add
 );
 kernels!(
     plain_f64, PLAIN_F64, crate::kernels::simd::Level::Portable, f64,
-    [f64; 4], lanes 4, mr 4, rows [1 2 3 4],
+    [f64; 4], lanes 4, square 4 crate::kernels::transpose::plain, mr 4, rows [1 2 3 4],
     super::plain, [0.0; 4], load, store, splat, fma, add
 );
 #[cfg(target_arch = "x86_64")]
 kernels!(
     avx2_f32, AVX2_F32, crate::kernels::simd::Level::Avx2, f32, #[target_feature(enable = "avx2,fma")]
-    __m256, lanes 8, mr 6, rows [1 2 3 4 5 6],
+    __m256, lanes 8, square 8 crate::kernels::transpose::avx2_f32, mr 6, rows [1 2 3 4 5 6],
     std::arch::x86_64, _mm256_setzero_ps(), _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_ps,
     _mm256_fmadd_ps, _mm256_add_ps
 );
 #[cfg(target_arch = "x86_64")]
 kernels!(
     avx2_f64, AVX2_F64, crate::kernels::simd::Level::Avx2, f64, #[target_feature(enable = "avx2,fma")]
-    __m256d, lanes 4, mr 6, rows [1 2 3 4 5 6],
+    __m256d, lanes 4, square 4 crate::kernels::transpose::avx2_f64, mr 6, rows [1 2 3 4 5 6],
     std::arch::x86_64, _mm256_setzero_pd(), _mm256_loadu_pd, _mm256_storeu_pd, _mm256_set1_pd,
     _mm256_fmadd_pd, _mm256_add_pd
 );
 #[cfg(target_arch = "x86_64")]
 kernels!(
     avx512_f32, AVX512_F32, crate::kernels::simd::Level::Avx512, f32, #[target_feature(enable = "avx512f")]
-    __m512, lanes 16, mr 14, rows [1 2 3 4 5 6 7 8 9 10 11 12 13 14],
+    __m512, lanes 16, square 8 crate::kernels::transpose::avx2_f32, mr 14, rows [1 2 3 4 5 6 7 8 9 10 11 12 13 14],
     std::arch::x86_64, _mm512_setzero_ps(), _mm512_loadu_ps, _mm512_storeu_ps, _mm512_set1_ps,
     _mm512_fmadd_ps, _mm512_add_ps
 );
 #[cfg(target_arch = "x86_64")]
 kernels!(
     avx512_f64, AVX512_F64, crate::kernels::simd::Level::Avx512, f64, #[target_feature(enable = "avx512f")]
-    __m512d, lanes 8, mr 14, rows [1 2 3 4 5 6 7 8 9 10 11 12 13 14],
+    __m512d, lanes 8, square 4 crate::kernels::transpose::avx2_f64, mr 14, rows [1 2 3 4 5 6 7 8 9 10 11 12 13 14],
     std::arch::x86_64, _mm512_setzero_pd(), _mm512_loadu_pd, _mm512_storeu_pd, _mm512_set1_pd,
     _mm512_fmadd_pd, _mm512_add_pd
 );
 
-/// The `f32` kernels of a level.
+/// The table of a level.
 #[cfg(target_arch = "x86_64")]
 fn of_level<T>(level: Level, tables: [&'static Micro<T>; 3]) -> &'static Micro<T> {
     let [plain, avx2, avx512] = tables;
@@ -446,18 +452,34 @@ fn of_level<T>(level: Level, tables: [&'static Micro<T>; 3]) -> &'static Micro<T
     }
 }
 
+/// The `f32` kernels of a level, which this machine must have.
+pub(crate) fn at_level_f32(level: Level) -> &'static Micro<f32> {
+    #[cfg(target_arch = "x86_64")]
+    return of_level(level, [PLAIN_F32, AVX2_F32, AVX512_F32]);
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = level;
+        PLAIN_F32
+    }
+}
+
+/// The `f64` kernels of a level, which this machine must have.
+pub(crate) fn at_level_f64(level: Level) -> &'static Micro<f64> {
+    #[cfg(target_arch = "x86_64")]
+    return of_level(level, [PLAIN_F64, AVX2_F64, AVX512_F64]);
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = level;
+        PLAIN_F64
+    }
+}
+
 /// The `f32` kernels of the level in force.
 pub(crate) fn best_f32() -> &'static Micro<f32> {
-    #[cfg(target_arch = "x86_64")]
-    return of_level(simd::level(), [PLAIN_F32, AVX2_F32, AVX512_F32]);
-    #[cfg(not(target_arch = "x86_64"))]
-    PLAIN_F32
+    at_level_f32(simd::level())
 }
 
 /// The `f64` kernels of the level in force.
 pub(crate) fn best_f64() -> &'static Micro<f64> {
-    #[cfg(target_arch = "x86_64")]
-    return of_level(simd::level(), [PLAIN_F64, AVX2_F64, AVX512_F64]);
-    #[cfg(not(target_arch = "x86_64"))]
-    PLAIN_F64
+    at_level_f64(simd::level())
 }

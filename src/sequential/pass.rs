@@ -96,12 +96,18 @@ pub(super) fn predict<'w, F: Scalar>(
     let [mut current, mut next] = workspace.grads.each_mut().map(|buffer| &mut buffer[..]);
     let (caches, scratch) = (&mut workspace.caches, &mut workspace.scratch);
     let current = parallel::enter(cost(nodes, input_shape, batch), || {
-        copy(&input, &mut current[..batch * input_shape.numel()]);
+        // The first layer reads the caller's array, if that lies in one piece.
+        let mut first = input.as_slice();
+        if first.is_none() || nodes.iter().all(|node| node.layer.only_reshapes()) {
+            first = None;
+            copy(&input, &mut current[..batch * input_shape.numel()]);
+        }
         let mut shape = input_shape;
         for (i, node) in nodes.iter().enumerate() {
             if !node.layer.only_reshapes() {
+                let input = first.take().unwrap_or(&current[..batch * shape.numel()]);
                 let pass = Forward {
-                    input: view(batch, shape, &current[..batch * shape.numel()]),
+                    input: view(batch, shape, input),
                     output: view_mut(batch, &node.output, &mut next[..batch * node.output.numel()]),
                     cache: &mut caches[i],
                     scratch,

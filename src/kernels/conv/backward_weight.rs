@@ -5,7 +5,7 @@ use super::plan::Block;
 use crate::Scalar;
 use crate::kernels::gemm::even_part;
 use crate::kernels::parallel::{self, Cost, Shared, Write};
-use crate::kernels::reduce;
+use crate::kernels::{reduce, transpose};
 
 /// Filters of a task of the weight gradient.
 const FILTERS: usize = 64;
@@ -170,17 +170,11 @@ fn turn<T: Scalar>(
     let geometry = &plan.geometry;
     let (plane, ow) = (geometry.out_plane(), geometry.output[1]);
     let pixels = block.rows * ow;
-    if bias.len() < nr {
-        turned[..block.images * pixels * nr].fill(T::zero());
-    }
     for (i, turned) in turned.chunks_exact_mut(pixels * nr).take(block.images).enumerate() {
+        let at = ((block.image + i) * geometry.filters + filter) * plane + block.row * ow;
+        transpose::pack(T::micro(), &dy[at..], plane, bias.len(), nr, turned);
         for (j, bias) in bias.iter_mut().enumerate() {
-            let at = ((block.image + i) * geometry.filters + filter + j) * plane + block.row * ow;
-            let source = &dy[at..][..pixels];
-            for (row, &value) in turned.chunks_exact_mut(nr).zip(source) {
-                row[j] = value;
-            }
-            *bias += reduce::sum(source);
+            *bias += reduce::sum(&dy[at + j * plane..][..pixels]);
         }
     }
 }
