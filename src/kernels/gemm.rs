@@ -273,21 +273,39 @@ fn few_rows<T: Scalar>(
 }
 
 multiversion! {
-    /// `out[j] += x · w[j · stride ..]` in 32 partial sums, combined in order.
+    /// `out[j] += x · w[j · stride ..]`, four columns at a time, so that four streams come from memory.
     fn add_dots<F: Scalar>(x: &[F], w: &[F], stride: usize, out: &mut [F]) {
-        const LANES: usize = 32;
-        for (j, out) in out.iter_mut().enumerate() {
-            let w = &w[j * stride..][..x.len()];
-            let mut sums = [F::zero(); LANES];
-            let (xs, ws) = (x.chunks_exact(LANES), w.chunks_exact(LANES));
-            let tail = xs.remainder().iter().zip(ws.remainder()).fold(F::zero(), |sum, (&x, &w)| sum + x * w);
-            for (x, w) in xs.zip(ws) {
-                for l in 0..LANES {
-                    sums[l] += x[l] * w[l];
-                }
-            }
-            *out += super::reduce::fold_lanes(sums) + tail;
+        const COLUMNS: usize = 4;
+        let whole = out.len() / COLUMNS * COLUMNS;
+        for j in (0..whole).step_by(COLUMNS) {
+            dots::<F, COLUMNS>(x, &w[j * stride..], stride, &mut out[j..][..COLUMNS]);
         }
+        for j in whole..out.len() {
+            dots::<F, 1>(x, &w[j * stride..], stride, &mut out[j..][..1]);
+        }
+    }
+}
+
+/// `out[c] += x · w[c · stride ..]` for `C` columns, each in 16 partial sums, combined in order.
+#[inline(always)]
+fn dots<F: Scalar, const C: usize>(x: &[F], w: &[F], stride: usize, out: &mut [F]) {
+    const LANES: usize = 16;
+    let columns: [&[F]; C] = std::array::from_fn(|c| &w[c * stride..][..x.len()]);
+    let mut sums = [[F::zero(); LANES]; C];
+    let whole = x.len() / LANES * LANES;
+    for p in (0..whole).step_by(LANES) {
+        let x = &x[p..][..LANES];
+        for (sums, column) in sums.iter_mut().zip(&columns) {
+            let w = &column[p..][..LANES];
+            for l in 0..LANES {
+                sums[l] += x[l] * w[l];
+            }
+        }
+    }
+    for ((out, sums), column) in out.iter_mut().zip(sums).zip(&columns) {
+        let tail =
+            x[whole..].iter().zip(&column[whole..]).fold(F::zero(), |sum, (&x, &w)| sum + x * w);
+        *out += super::reduce::fold_lanes(sums) + tail;
     }
 }
 
