@@ -1,5 +1,7 @@
 //! All memory one pass needs.
 
+use std::fmt;
+
 use ndarray::{ArrayBase, ArrayView, ArrayViewMut, Data, Dimension, IxDyn};
 
 use crate::{Cache, Error, Mode, Result, Scalar, Scratch, Seed, Shape, View, ViewMut};
@@ -22,7 +24,6 @@ use crate::{Cache, Error, Mode, Result, Scalar, Scratch, Seed, Shape, View, View
 /// }
 /// # Ok::<(), layerwise::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct Workspace<F: Scalar = f32> {
     /// What layers compute: slot 0 is the input.
     pub(crate) slots: Vec<Vec<F>>,
@@ -50,6 +51,14 @@ impl<F: Scalar> Workspace<F> {
             scratch: Scratch::default(),
             finished: None,
         }
+    }
+}
+
+/// Its size, not its contents.
+impl<F: Scalar> fmt::Debug for Workspace<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let buffers = self.slots.iter().chain(&self.grads).chain([&self.grad_input]);
+        write!(f, "Workspace({} elements)", buffers.map(Vec::len).sum::<usize>())
     }
 }
 
