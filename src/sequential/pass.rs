@@ -147,13 +147,17 @@ pub(super) fn backward<F: Scalar>(
     let Some(bottom) = bottom else {
         // Nothing but reshaping: the gradient is the input's.
         if let Some(mut grad_input) = grad_input {
-            for (to, from) in grad_input.iter_mut().zip(grad_output.iter()) {
-                *to = *from;
-            }
+            copy_elements(grad_output.iter(), &mut grad_input);
         }
         return Ok(());
     };
-    let mut grad_input = grad_input;
+    // Layers below that only reshape leave the bottom layer another shape than the input's.
+    let bottom_shape = bottom.checked_sub(1).map_or(input_shape, |below| &nodes[below].output);
+    let (mut direct, reshaped) = match grad_input {
+        Some(grad) if grad.shape()[1..] == *bottom_shape.dims() => (Some(grad), None),
+        other => (None, other),
+    };
+    let (bottom_len, wants_reshaped) = (batch * bottom_shape.numel(), reshaped.is_some());
     parallel::enter(total, || {
         let mut top = Some(grad_output);
         for i in (bottom..nodes.len()).rev() {
@@ -178,10 +182,10 @@ pub(super) fn backward<F: Scalar>(
                 input: view(batch, shape, &slots[slot][..batch * shape.numel()]),
                 output: view(batch, &node.output, &slots[node.slot][..len]),
                 grad_output,
-                grad_input: if i > bottom {
+                grad_input: if i > bottom || wants_reshaped {
                     Some(view_mut(batch, shape, &mut next[..batch * shape.numel()]))
                 } else {
-                    grad_input.take().map(|grad| reshaped(grad, batch, shape)).transpose()?
+                    direct.take()
                 },
                 cache: &mut caches[i],
                 scratch,
@@ -191,27 +195,17 @@ pub(super) fn backward<F: Scalar>(
             node.layer.backward(pass).map_err(|error| error.inside(i, &node.name))?;
             std::mem::swap(&mut current, &mut next);
         }
+        if let Some(mut grad_input) = reshaped {
+            copy_elements(current[..bottom_len].iter(), &mut grad_input);
+        }
         Ok(())
     })
 }
 
-/// The place for the gradient by the input, under the shape that the lowest layer sees.
-fn reshaped<'a, F: Scalar>(
-    grad: ViewMut<'a, F>,
-    batch: usize,
-    shape: &Shape,
-) -> Result<ViewMut<'a, F>> {
-    if grad.shape()[1..] == *shape.dims() {
-        return Ok(grad);
-    }
-    let needs = shape.with_batch();
-    let got = grad.shape().to_vec();
-    match grad.into_slice() {
-        Some(slice) => Ok(view_mut(batch, shape, slice)),
-        None => Err(Error::GradOutput(crate::ShapeError::new(
-            format!("{needs} in row-major order"),
-            got,
-        ))),
+/// Writes elements in row-major order into an array of any shape and layout.
+fn copy_elements<'a, F: Scalar>(from: impl Iterator<Item = &'a F>, to: &mut ViewMut<'_, F>) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
     }
 }
 

@@ -25,22 +25,28 @@ impl<S: LayerSpec<f32> + LayerSpec<f64> + Clone + 'static> Spec for S {
     }
 }
 
-/// A block, which is not `Clone` and has one element type.
-struct BlockSpec;
+/// A block, which is not `Clone` and has one element type: with images first, or flattened at once.
+struct BlockSpec {
+    flat: bool,
+}
 
 impl Spec for BlockSpec {
     fn name(&self) -> String {
-        "Block".into()
+        format!("Block {{ flat: {} }}", self.flat)
     }
     fn add_f32(&self, builder: SequentialBuilder<f32>) -> SequentialBuilder<f32> {
-        builder.add(block())
+        builder.add(block(self.flat))
     }
     fn add_f64(&self, builder: SequentialBuilder<f64>) -> SequentialBuilder<f64> {
-        builder.add(block())
+        builder.add(block(self.flat))
     }
 }
 
-fn block<F: Scalar>() -> Block<F> {
+fn block<F: Scalar>(flat: bool) -> Block<F> {
+    if flat {
+        // Reshaping below and above what computes.
+        return Block::new().add(Flatten).add(Linear::new(6)).add(Tanh).add(Flatten);
+    }
     Block::new()
         .add(Conv2d::new(3, 3).padding(1))
         .add(BatchNorm::new())
@@ -93,7 +99,8 @@ fn registered() -> Vec<(Box<dyn Spec>, Shape)> {
         line(LeakyRelu::new(0.1), [2, 3, 4]),
         line(Sigmoid, [9]),
         line(Tanh, [2, 3, 4]),
-        line(BlockSpec, [2, 4, 4]),
+        line(BlockSpec { flat: false }, [2, 4, 4]),
+        line(BlockSpec { flat: true }, [2, 4, 4]),
     ]
 }
 
