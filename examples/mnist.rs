@@ -22,7 +22,7 @@ struct Options {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Passes over the 60,000 training images
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     epochs: u64,
     /// Folder with the four MNIST files, gzip-compressed
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/mnist"))]

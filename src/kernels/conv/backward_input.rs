@@ -34,9 +34,14 @@ pub fn backward_input<T: Scalar>(
     let (packed, sections) = scratch.split_at_mut(geometry.filters * inner);
     let group = channels * inner;
     for (packed, weight) in packed.chunks_exact_mut(group).zip(weight.chunks_exact(group)) {
-        pack_weight(T::micro(), channels, inner, packed, |channel, k| {
-            let (filter, at) = (k / window, k % window);
-            weight[(filter * channels + channel) * window + window - 1 - at]
+        pack_weight(T::micro(), channels, inner, packed, |first, rows, k0, panel| {
+            for (p, row) in panel.chunks_exact_mut(rows).enumerate() {
+                let (filter, at) = ((k0 + p) / window, (k0 + p) % window);
+                let turned = &weight[filter * channels * window..][window - 1 - at..];
+                for (i, value) in row.iter_mut().enumerate() {
+                    *value = turned[(first + i) * window];
+                }
+            }
         });
     }
     product(transposed, dy, packed, None, dx, sections);

@@ -6,9 +6,23 @@ use super::window::Window;
 use crate::Scalar;
 use crate::kernels::gemm::{KC, even_part};
 use crate::kernels::micro::{MAX_MR, Micro, Start};
-use crate::kernels::parallel::{self, Shared};
+use crate::kernels::parallel::{self, Cost, Shared};
+use crate::kernels::transpose;
+
+/// With fewer blocks than this, the filters are divided between tasks as well: one deep, small image.
+const FEW_BLOCKS: usize = 8;
+/// Filters of a task then: enough to pay for reading the image once more.
+const FEW_BLOCKS_FILTERS: usize = 64;
 
 impl Plan {
+    fn filter_chunks(&self, n: usize) -> usize {
+        if self.blocks(n) < FEW_BLOCKS {
+            self.geometry.group_filters().div_ceil(FEW_BLOCKS_FILTERS)
+        } else {
+            1
+        }
+    }
+
     fn section_len<T: Scalar>(&self) -> usize {
         let nr = T::micro().nr;
         self.buffer_len() + (KC + 1) * nr + MAX_MR * nr
@@ -17,7 +31,8 @@ impl Plan {
     /// Elements of scratch memory that [`forward`] needs.
     pub fn forward_scratch<T: Scalar>(&self, n: usize) -> usize {
         self.geometry.filters * self.geometry.inner()
-            + parallel::sections_for(self.blocks(n)) * self.section_len::<T>()
+            + parallel::sections_for(self.blocks(n) * self.filter_chunks(n))
+                * self.section_len::<T>()
     }
 }
 
@@ -36,31 +51,33 @@ pub fn forward<T: Scalar>(
     for (packed, weight) in
         packed.chunks_exact_mut(filters * inner).zip(weight.chunks_exact(filters * inner))
     {
-        pack_weight(T::micro(), filters, inner, packed, |filter, k| weight[filter * inner + k]);
+        pack_weight(T::micro(), filters, inner, packed, |first, rows, k0, panel| {
+            transpose::pack(T::micro(), &weight[first * inner + k0..], inner, rows, rows, panel);
+        });
     }
     product(plan, x, packed, bias, y, sections);
 }
 
 /// Packs a weight `[filters][k]` into blocks of `KC` and panels of at most `MR` filters, `[k][rows]`.
+/// `write(first, rows, k0, panel)` fills one panel.
 pub(super) fn pack_weight<T: Scalar>(
     micro: &Micro<T>,
     filters: usize,
     inner: usize,
     packed: &mut [T],
-    weight: impl Fn(usize, usize) -> T,
+    write: impl Fn(usize, usize, usize, &mut [T]) + Sync,
 ) {
-    for k0 in (0..inner).step_by(KC) {
-        let kc = KC.min(inner - k0);
-        for i in 0..filters.div_ceil(micro.mr) {
-            let (first, end) = even_part(filters, micro.mr, i);
-            let panel = &mut packed[filters * k0 + kc * first..][..kc * (end - first)];
-            for (p, row) in panel.chunks_exact_mut(end - first).enumerate() {
-                for (i, value) in row.iter_mut().enumerate() {
-                    *value = weight(first + i, k0 + p);
-                }
-            }
+    let cost = Cost::elements(2 * packed.len());
+    let out = Shared::new(packed);
+    parallel::each(filters.div_ceil(micro.mr), cost, |i| {
+        let (first, end) = even_part(filters, micro.mr, i);
+        for k0 in (0..inner).step_by(KC) {
+            let kc = KC.min(inner - k0);
+            // SAFETY: panels of different filters or blocks do not overlap.
+            let panel = unsafe { out.at(filters * k0 + kc * first, kc * (end - first)) };
+            write(first, end - first, k0, panel);
         }
-    }
+    });
 }
 
 /// The product with a packed weight, block by block.
@@ -75,14 +92,21 @@ pub(super) fn product<T: Scalar>(
     let n = x.len() / plan.geometry.image();
     let out = Shared::new(y);
     let section = plan.section_len::<T>();
-    parallel::each_with(plan.blocks(n), plan.geometry.cost(n), sections, section, |i, section| {
-        let block = plan.block(n, i);
-        let (buffer, rest) = section.split_at_mut(plan.buffer_len());
-        plan.fill(block, x, buffer);
-        for group in 0..plan.geometry.groups {
-            multiply_block(plan, block, group, buffer, packed, bias, &out, rest);
-        }
-    });
+    let chunks = plan.filter_chunks(n);
+    parallel::each_with(
+        plan.blocks(n) * chunks,
+        plan.geometry.cost(n),
+        sections,
+        section,
+        |i, section| {
+            let (block, chunk) = (plan.block(n, i / chunks), (i % chunks, chunks));
+            let (buffer, rest) = section.split_at_mut(plan.buffer_len());
+            plan.fill(block, x, buffer);
+            for group in 0..plan.geometry.groups {
+                multiply_block(plan, block, group, chunk, buffer, packed, bias, &out, rest);
+            }
+        },
+    );
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -90,6 +114,7 @@ fn multiply_block<T: Scalar>(
     plan: &Plan,
     block: Block,
     group: usize,
+    (chunk, chunks): (usize, usize),
     buffer: &[T],
     packed: &[T],
     bias: Option<&[T]>,
@@ -111,7 +136,8 @@ fn multiply_block<T: Scalar>(
         for k0 in (0..inner).step_by(KC) {
             let kc = KC.min(inner - k0);
             window.unfold(micro, &plan.offsets[k0..k0 + kc], image, panel);
-            for i in 0..filters.div_ceil(micro.mr) {
+            let panels = filters.div_ceil(micro.mr);
+            for i in panels * chunk / chunks..panels * (chunk + 1) / chunks {
                 let (filter, end) = even_part(filters, micro.mr, i);
                 let a = &packed[filters * k0 + kc * filter..][..kc * (end - filter)];
                 let target = Target {
