@@ -313,7 +313,7 @@ fn dots<F: Scalar, const C: usize>(x: &[F], w: &[F], stride: usize, out: &mut [F
 mod tests {
     use super::*;
     use crate::Seed;
-    use crate::kernels::simd::{self, Level};
+    use crate::kernels::simd;
 
     fn random<T: Scalar>(len: usize, seed: u64) -> Vec<T> {
         let mut rng = Seed::new(seed).rng();
@@ -377,15 +377,12 @@ mod tests {
         }
     }
 
-    /// One test, because the level is the process's.
     #[test]
     fn gemm_equals_the_triple_loop_at_every_level() {
-        for level in simd::available() {
-            simd::force(level);
+        simd::at_every_level(|| {
             compare::<f32>();
             compare::<f64>();
-        }
-        simd::force(Level::Avx512);
+        });
     }
 
     #[test]

@@ -39,6 +39,17 @@ pub fn force(level: Level) -> Level {
     level
 }
 
+/// Runs `test` at every level of this machine, one test at a time: the level is the process's.
+#[cfg(test)]
+pub(crate) fn at_every_level(test: impl Fn()) {
+    static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock();
+    for level in available() {
+        force(level);
+        test();
+    }
+}
+
 /// Every level that this machine can run.
 pub fn available() -> impl Iterator<Item = Level> {
     let best = detect();

@@ -104,7 +104,7 @@ impl<F: Scalar, L: Loss<F>> Trainer<L, F> {
     ///
     /// let mut model = Sequential::builder([3]).add(Linear::new(2)).build()?;
     /// let mut trainer = Trainer::new(CrossEntropy::new(), ModelOptimizer::new(Sgd::new(), 0.1));
-    /// let step = trainer.step(&mut model, Array2::zeros((4, 3)).view().into_dyn(), &[0, 1, 0, 1])?;
+    /// let step = trainer.step(&mut model, &Array2::zeros((4, 3)), &[0, 1, 0, 1])?;
     /// assert!((step.loss - 2f32.ln()).abs() < 1e-6);
     /// # Ok::<(), layerwise::Error>(())
     /// ```

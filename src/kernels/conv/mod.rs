@@ -10,6 +10,8 @@ mod backward_input;
 mod backward_weight;
 mod forward;
 mod plan;
+#[cfg(test)]
+mod tests;
 mod window;
 
 pub use backward_input::backward_input;

@@ -1,0 +1,135 @@
+//! The fast kernels against the seven loops of the definition.
+
+use super::{Geometry, Plan, backward_input, backward_weight, forward};
+use crate::kernels::simd;
+use crate::{Scalar, Seed};
+
+/// Sizes with every kind of border: strides, padding, dilation, groups, several images in a block, several
+/// blocks in an image, more filters than a task takes.
+fn geometries() -> Vec<(usize, Geometry)> {
+    let geometry = |channels,
+                    filters,
+                    groups,
+                    input: [usize; 2],
+                    kernel: [usize; 2],
+                    stride,
+                    padding,
+                    dilation| {
+        let (stride, padding, dilation): ([usize; 2], [usize; 2], [usize; 2]) =
+            (stride, padding, dilation);
+        let out = |axis: usize| {
+            (input[axis] + 2 * padding[axis] - dilation[axis] * (kernel[axis] - 1) - 1)
+                / stride[axis]
+                + 1
+        };
+        Geometry {
+            channels,
+            filters,
+            groups,
+            input,
+            output: [out(0), out(1)],
+            kernel,
+            stride,
+            padding,
+            dilation,
+        }
+    };
+    vec![
+        (1, geometry(1, 1, 1, [1, 1], [1, 1], [1, 1], [0, 0], [1, 1])),
+        (5, geometry(3, 7, 1, [6, 5], [3, 3], [1, 1], [1, 1], [1, 1])),
+        (2, geometry(2, 17, 1, [30, 27], [3, 5], [1, 1], [0, 2], [1, 1])),
+        (9, geometry(33, 70, 1, [4, 4], [3, 3], [1, 1], [1, 1], [1, 1])),
+        (1, geometry(4, 130, 1, [7, 9], [3, 3], [1, 1], [1, 1], [1, 1])),
+        (3, geometry(6, 8, 2, [9, 8], [3, 2], [2, 3], [1, 0], [1, 2])),
+        (2, geometry(5, 5, 5, [7, 7], [3, 3], [1, 1], [2, 2], [2, 2])),
+        (2, geometry(3, 4, 1, [5, 5], [2, 2], [1, 1], [2, 2], [1, 1])),
+    ]
+}
+
+/// Calls `each(weight index, input index, output index)` for every product of the definition.
+fn products(g: &Geometry, n: usize, mut each: impl FnMut(usize, usize, usize)) {
+    let (channels, filters) = (g.channels / g.groups, g.filters / g.groups);
+    let sizes = [n, g.filters, g.output[0], g.output[1], channels, g.kernel[0], g.kernel[1]];
+    for at in ndarray::indices(sizes.as_slice()) {
+        let [i, f, oh, ow, c, kh, kw] = std::array::from_fn(|axis| at[axis]);
+        let place = |axis: usize, o: usize, k: usize| {
+            (o * g.stride[axis] + k * g.dilation[axis])
+                .checked_sub(g.padding[axis])
+                .filter(|&p| p < g.input[axis])
+        };
+        if let (Some(h), Some(w)) = (place(0, oh, kh), place(1, ow, kw)) {
+            let channel = f / filters * channels + c;
+            each(
+                ((f * channels + c) * g.kernel[0] + kh) * g.kernel[1] + kw,
+                ((i * g.channels + channel) * g.input[0] + h) * g.input[1] + w,
+                ((i * g.filters + f) * g.output[0] + oh) * g.output[1] + ow,
+            );
+        }
+    }
+}
+
+fn random<T: Scalar>(len: usize, seed: u64) -> Vec<T> {
+    let mut rng = Seed::new(seed).rng();
+    (0..len).map(|_| T::lit(rng.normal())).collect()
+}
+
+fn close<T: Scalar>(what: &str, g: &Geometry, got: &[T], want: &[f64], terms: usize) {
+    // Rounding of as many additions, as for the matrix product.
+    let tolerance = 4.0 * T::epsilon().widen() * (terms as f64 + 1.0);
+    for (at, (got, want)) in got.iter().zip(want).enumerate() {
+        let error = (got.widen() - want).abs();
+        assert!(error <= tolerance, "{what} of {g:?} at {at}: {error:e} above {tolerance:e}");
+    }
+}
+
+fn compare<T: Scalar>() {
+    for (n, g) in geometries() {
+        let plan = Plan::new(g.clone());
+        let pixels = n * g.out_plane();
+        let (x, w) = (random::<T>(n * g.image(), 1), random::<T>(g.filters * g.inner(), 2));
+        let (bias, dy) = (random::<T>(g.filters, 3), random::<T>(g.filters * pixels, 4));
+        let of_filter = |at: usize| at / g.out_plane() % g.filters;
+        let mut y: Vec<f64> = (0..dy.len()).map(|at| bias[of_filter(at)].widen()).collect();
+        let (mut dx, mut dw, mut db) =
+            (vec![0.0; x.len()], vec![1.0; w.len()], vec![1.0; g.filters]);
+        products(&g, n, |at_w, at_x, at_y| {
+            y[at_y] += (w[at_w] * x[at_x]).widen();
+            dx[at_x] += (w[at_w] * dy[at_y]).widen();
+            dw[at_w] += (x[at_x] * dy[at_y]).widen();
+        });
+        (0..dy.len()).for_each(|at| db[of_filter(at)] += dy[at].widen());
+
+        let mut got = vec![T::nan(); y.len()];
+        forward(
+            &plan,
+            &x,
+            &w,
+            Some(&bias),
+            &mut got,
+            &mut vec![T::nan(); plan.forward_scratch::<T>(n)],
+        );
+        close("output", &g, &got, &y, g.inner());
+        let mut got = vec![T::nan(); dx.len()];
+        backward_input(
+            &plan,
+            &w,
+            &dy,
+            &mut got,
+            &mut vec![T::nan(); plan.backward_input_scratch::<T>(n)],
+        );
+        close("input gradient", &g, &got, &dx, g.filters * g.kernel[0] * g.kernel[1]);
+        let (mut got_w, mut got_b) = (vec![T::one(); w.len()], vec![T::one(); g.filters]);
+        let scratch = &mut vec![T::nan(); plan.backward_weight_scratch::<T>(n)];
+        backward_weight(&plan, &x, &dy, Some(&mut got_w), Some(&mut got_b), scratch);
+        close("weight gradient", &g, &got_w, &dw, pixels);
+        close("bias gradient", &g, &got_b, &db, pixels);
+    }
+}
+
+#[test]
+fn convolutions_equal_the_definition_at_every_level() {
+    simd::at_every_level(|| {
+        compare::<f32>();
+        compare::<f64>();
+    });
+}
