@@ -127,13 +127,8 @@ impl<'a, F: Scalar> Check<'a, F> {
     ) {
         let (want, got): (Vec<f64>, Vec<f64>) =
             (want.into_iter().copied().collect(), got.into_iter().collect());
-        self.compared += want.len();
-        if want.len() != got.len() {
-            return self.problems.push(format!(
-                "{label}: {} elements, got {}",
-                want.len(),
-                got.len()
-            ));
+        if !self.same_count(label, want.len(), got.len()) {
+            return;
         }
         let scale = want.iter().fold(0.0f64, |scale, want| scale.max(want.abs()));
         let scale = if scale == 0.0 { 1.0 } else { scale };
@@ -152,15 +147,18 @@ impl<'a, F: Scalar> Check<'a, F> {
         }
     }
 
+    fn same_count(&mut self, label: &str, want: usize, got: usize) -> bool {
+        self.compared += want;
+        if want != got {
+            self.problems.push(format!("{label}: {want} elements, got {got}"));
+        }
+        want == got
+    }
+
     /// Element by element: `|got − want| ≤ tolerance · max(1, |want|)`, and all finite.
     pub(super) fn same_each(&mut self, label: &str, want: &[f64], got: &ArrayD<F>) {
-        self.compared += want.len();
-        if want.len() != got.len() {
-            return self.problems.push(format!(
-                "{label}: {} elements, got {}",
-                want.len(),
-                got.len()
-            ));
+        if !self.same_count(label, want.len(), got.len()) {
+            return;
         }
         for (i, (want, got)) in want.iter().zip(got).enumerate() {
             let error = (got.widen() - want).abs();
