@@ -30,9 +30,19 @@ pub enum Start<T> {
 /// `packed(k, a, b, c, c_stride, cols, start)`: `a` is `[k][rows]`, `b` is `[k][NR]`.
 type Packed<T> = unsafe fn(usize, *const T, *const T, *mut T, usize, usize, Start<T>);
 
-/// `gathered(rows, row_offsets, cols, col_stride, a, a_offsets, b, c, c_stride)`.
-type Gathered<T> =
-    unsafe fn(usize, *const usize, usize, usize, *const T, *const usize, *const T, *mut T, usize);
+/// `gathered(rows, row_offsets, cols, col_stride, a, a_offsets, b, c, c_stride, start)`.
+type Gathered<T> = unsafe fn(
+    usize,
+    *const usize,
+    usize,
+    usize,
+    *const T,
+    *const usize,
+    *const T,
+    *mut T,
+    usize,
+    Start<T>,
+);
 
 /// `unfold(offsets, count, image, segments, segment_count, out)`.
 type Unfold<T> = unsafe fn(*const usize, usize, *const T, *const (usize, usize), usize, *mut T);
@@ -78,9 +88,9 @@ impl<T: Scalar> Micro<T> {
         unsafe { self.packed[rows - 1](k, a, b, c, c_stride, cols, start) }
     }
 
-    /// `C[i][..nr] += Σ_r Σ_q a[a_offsets[i] + row_offsets[r] + q·col_stride] · b[r·cols + q][..nr]`
-    /// for `i < count`, `r < rows`, `q < cols`: the inner dimension of a weight gradient runs over the
-    /// pixels of an image in place.
+    /// `C[i][..nr] = start + Σ_r Σ_q a[a_offsets[i] + row_offsets[r] + q·col_stride] · b[r·cols + q][..nr]`
+    /// for `i < count`, `r < rows`, `q < cols`: the inner dimension runs over a factor in place, as over the
+    /// pixels of an image for a weight gradient.
     ///
     /// # Safety
     /// Every index named above is inside `a`, `b` (`rows · cols · nr`) and `c`
@@ -98,6 +108,7 @@ impl<T: Scalar> Micro<T> {
         b: *const T,
         c: *mut T,
         c_stride: usize,
+        start: Start<T>,
     ) {
         debug_assert!((1..=self.mr).contains(&count));
         let rows = row_offsets.len();
@@ -113,6 +124,7 @@ impl<T: Scalar> Micro<T> {
                 b,
                 c,
                 c_stride,
+                start,
             )
         }
     }
@@ -146,32 +158,35 @@ impl<T: Scalar> Micro<T> {
     }
 }
 
-/// Adds a finished tile to `c` column by column, where a whole vector would reach too far.
+impl<T: Scalar> Start<T> {
+    /// What row `i` of the tile starts from.
+    #[inline(always)]
+    unsafe fn row(self, i: usize) -> Self {
+        match self {
+            // SAFETY: the caller promises a bias for every row.
+            Self::RowBias(bias) => Self::RowBias(unsafe { bias.add(i) }),
+            other => other,
+        }
+    }
+}
+
+/// Writes a finished row of a tile element by element, where a whole vector would reach too far.
 ///
 /// # Safety
-/// As [`Micro::tile`]; `tile` is `[rows][nr]`.
+/// As [`Micro::tile`], for one row.
 #[inline]
-unsafe fn finish_narrow<T: Scalar>(
-    tile: &[T],
-    nr: usize,
-    c: *mut T,
-    c_stride: usize,
-    cols: usize,
-    start: Start<T>,
-) {
-    for (i, row) in tile.chunks_exact(nr).enumerate() {
-        for (j, &value) in row.iter().enumerate().take(cols) {
-            // SAFETY: i < rows and j < cols, within what the caller promised for `c` and the bias.
-            unsafe {
-                let at = c.add(i * c_stride + j);
-                *at = value
-                    + match start {
-                        Start::Zero => T::zero(),
-                        Start::Add => *at,
-                        Start::RowBias(bias) => *bias.add(i),
-                        Start::ColBias(bias) => *bias.add(j),
-                    };
-            }
+unsafe fn finish_narrow<T: Scalar>(row: &[T], c: *mut T, cols: usize, start: Start<T>) {
+    for (j, &value) in row.iter().enumerate().take(cols) {
+        // SAFETY: j < cols, within what the caller promised for `c` and the bias.
+        unsafe {
+            let at = c.add(j);
+            *at = value
+                + match start {
+                    Start::Zero => T::zero(),
+                    Start::Add => *at,
+                    Start::RowBias(bias) => *bias,
+                    Start::ColBias(bias) => *bias.add(j),
+                };
         }
     }
 }
@@ -192,53 +207,44 @@ macro_rules! kernels {
             const LANES: usize = $lanes;
             const NR: usize = 2 * LANES;
 
+            // Row by row: an array of all accumulators as an argument would keep them in memory, and
+            // every multiplication of the kernels' loops would store.
             $(#[$feature])?
             #[inline]
-            unsafe fn finish<const R: usize>(
-                acc: [[$vector; 2]; R],
+            unsafe fn finish(
+                mut low: $vector,
+                mut high: $vector,
                 c: *mut $t,
-                c_stride: usize,
                 cols: usize,
                 start: Start<$t>,
             ) {
-                if cols < NR {
-                    let mut tile = [[0.0; NR]; R];
-                    for i in 0..R {
-                        // SAFETY: a row of `tile` holds two vectors.
-                        unsafe {
-                            $store(tile[i].as_mut_ptr(), acc[i][0]);
-                            $store(tile[i].as_mut_ptr().add(LANES), acc[i][1]);
+                // SAFETY: cols == NR below, so the row is two whole vectors inside `c`; the bias holds one
+                // element or `NR`. A narrower row goes through memory of its own.
+                unsafe {
+                    if cols < NR {
+                        let mut row = [0.0; NR];
+                        $store(row.as_mut_ptr(), low);
+                        $store(row.as_mut_ptr().add(LANES), high);
+                        return finish_narrow(&row, c, cols, start);
+                    }
+                    match start {
+                        Start::Zero => {}
+                        Start::Add => {
+                            low = $add($load(c), low);
+                            high = $add($load(c.add(LANES)), high);
+                        }
+                        Start::RowBias(bias) => {
+                            let bias = $splat(*bias);
+                            low = $add(bias, low);
+                            high = $add(bias, high);
+                        }
+                        Start::ColBias(bias) => {
+                            low = $add($load(bias), low);
+                            high = $add($load(bias.add(LANES)), high);
                         }
                     }
-                    // SAFETY: the caller's promise.
-                    unsafe { finish_narrow(tile.as_flattened(), NR, c, c_stride, cols, start) };
-                    return;
-                }
-                for i in 0..R {
-                    // SAFETY: cols == NR, so a row of the tile is two whole vectors inside `c`; the bias
-                    // holds `R` or `NR` elements.
-                    unsafe {
-                        let at = c.add(i * c_stride);
-                        let [mut low, mut high] = acc[i];
-                        match start {
-                            Start::Zero => {}
-                            Start::Add => {
-                                low = $add($load(at), low);
-                                high = $add($load(at.add(LANES)), high);
-                            }
-                            Start::RowBias(bias) => {
-                                let bias = $splat(*bias.add(i));
-                                low = $add(bias, low);
-                                high = $add(bias, high);
-                            }
-                            Start::ColBias(bias) => {
-                                low = $add($load(bias), low);
-                                high = $add($load(bias.add(LANES)), high);
-                            }
-                        }
-                        $store(at, low);
-                        $store(at.add(LANES), high);
-                    }
+                    $store(c, low);
+                    $store(c.add(LANES), high);
                 }
             }
 
@@ -265,8 +271,10 @@ macro_rules! kernels {
                         }
                     }
                 }
-                // SAFETY: the caller's promise for `c`.
-                unsafe { finish::<R>(acc, c, c_stride, cols, start) };
+                for i in 0..R {
+                    // SAFETY: the caller's promise for `c` and the bias.
+                    unsafe { finish(acc[i][0], acc[i][1], c.add(i * c_stride), cols, start.row(i)) };
+                }
             }
 
             $(#[$feature])?
@@ -281,6 +289,7 @@ macro_rules! kernels {
                 b: *const $t,
                 c: *mut $t,
                 c_stride: usize,
+                start: Start<$t>,
             ) {
                 let mut acc = [[$zero; 2]; R];
                 let mut b = b;
@@ -304,7 +313,9 @@ macro_rules! kernels {
                             b = b.add(NR);
                         }
                     }
-                    finish::<R>(acc, c, c_stride, NR, Start::Add);
+                    for i in 0..R {
+                        finish(acc[i][0], acc[i][1], c.add(i * c_stride), NR, start.row(i));
+                    }
                 }
             }
 

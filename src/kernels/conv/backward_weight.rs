@@ -4,6 +4,7 @@ use super::Plan;
 use super::plan::Block;
 use crate::Scalar;
 use crate::kernels::gemm::even_part;
+use crate::kernels::micro::Start;
 use crate::kernels::parallel::{self, Cost, Shared, Write};
 use crate::kernels::{reduce, transpose};
 
@@ -150,6 +151,7 @@ impl Job {
                         turned.as_ptr(),
                         c,
                         width,
+                        Start::Add,
                     );
                 }
             }
