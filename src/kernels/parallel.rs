@@ -270,6 +270,18 @@ impl<'a, T> Shared<'a, T> {
         Self { start: slice.as_mut_ptr(), len: slice.len(), owner: std::marker::PhantomData }
     }
 
+    /// A pointer to element `from`, of which `len` elements are inside the slice. Unlike [`Shared::at`] it
+    /// borrows nothing: a task may use it for a range in which others own elements too.
+    ///
+    /// # Panics
+    /// If the range is outside the slice.
+    #[inline]
+    pub fn pointer(&self, from: usize, len: usize) -> *mut T {
+        assert!(from <= self.len && len <= self.len - from, "a task stays inside its slice");
+        // SAFETY: in range by the assert above.
+        unsafe { self.start.add(from) }
+    }
+
     /// The elements `from .. from + len`.
     ///
     /// # Safety
@@ -280,9 +292,8 @@ impl<'a, T> Shared<'a, T> {
     #[inline]
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn at(&self, from: usize, len: usize) -> &mut [T] {
-        assert!(from <= self.len && len <= self.len - from, "a task stays inside its slice");
-        // SAFETY: in range by the assert above, exclusive by the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(from), len) }
+        // SAFETY: in range by the check within, exclusive by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer(from, len), len) }
     }
 }
 

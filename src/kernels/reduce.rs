@@ -94,6 +94,28 @@ multiversion! {
     }
 }
 
+/// Adds every row of `rows` to `total`, in order.
+pub fn add_rows<F: Scalar>(rows: &[F], total: &mut [F]) {
+    /// Elements of a task.
+    const PIECE: usize = 4096;
+    let len = total.len();
+    parallel::chunks(parallel::Write(total, PIECE), Cost::elements(rows.len()), |i, total| {
+        for row in rows.chunks_exact(len) {
+            add_to(&row[i * PIECE..][..total.len()], total);
+        }
+    });
+}
+
+/// `out[j] += Σ Σ x[i][j][·]` over the images and pixels of `[i][out.len()][plane]`.
+pub fn add_plane_sums<F: Scalar>(x: &[F], plane: usize, out: &mut [F]) {
+    let image = out.len() * plane;
+    parallel::chunks(parallel::Write(out, 1), Cost::elements(x.len()), |channel, out| {
+        for image in x.chunks_exact(image) {
+            out[0] += sum(&image[channel * plane..][..plane]);
+        }
+    });
+}
+
 /// `out[j] += Σ_i x[i][j]` over the rows of a row-major matrix: the gradient of a bias.
 pub fn add_column_sums<F: Scalar>(x: &[F], out: &mut [F]) {
     /// Columns of a task.

@@ -95,22 +95,22 @@ macro_rules! multiversion {
                 #[allow(clippy::too_many_arguments)]
                 #[target_feature(enable = "avx2,fma")]
                 fn avx2<F: Scalar $(, $generic: $bound)*>($($arg: $ty),*) $(-> $ret)? {
-                    body($($arg),*)
+                    body::<F $(, $generic)*>($($arg),*)
                 }
                 #[allow(clippy::too_many_arguments)]
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
                 fn avx512<F: Scalar $(, $generic: $bound)*>($($arg: $ty),*) $(-> $ret)? {
-                    body($($arg),*)
+                    body::<F $(, $generic)*>($($arg),*)
                 }
                 match $crate::kernels::simd::level() {
                     // SAFETY: `level` returns this only where the processor has these features.
-                    $crate::kernels::simd::Level::Avx512 => return unsafe { avx512($($arg),*) },
+                    $crate::kernels::simd::Level::Avx512 => return unsafe { avx512::<F $(, $generic)*>($($arg),*) },
                     // SAFETY: as above.
-                    $crate::kernels::simd::Level::Avx2 => return unsafe { avx2($($arg),*) },
+                    $crate::kernels::simd::Level::Avx2 => return unsafe { avx2::<F $(, $generic)*>($($arg),*) },
                     $crate::kernels::simd::Level::Portable => {}
                 }
             }
-            body($($arg),*)
+            body::<F $(, $generic)*>($($arg),*)
         }
     )*};
 }

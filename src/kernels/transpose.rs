@@ -1,6 +1,7 @@
 //! Turning small squares in registers: what packing a transposed factor comes down to.
 
 use super::micro::Micro;
+use super::parallel::Shared;
 use crate::Scalar;
 
 /// `transpose(source, stride, rows, out, out_stride)`: `out[p][i] = source[i][p]` for a square of
@@ -45,6 +46,55 @@ pub(crate) fn pack<T: Scalar>(
             }
         }
         row[count..].fill(T::zero());
+    }
+}
+
+/// The way back: `out[at + i · stride + p] = source[p · width + i]` for `i < count`, all `p`.
+///
+/// # Safety
+/// No other task touches these elements of `out` meanwhile.
+pub(crate) unsafe fn unpack<T: Scalar>(
+    micro: &Micro<T>,
+    (source, width): (&[T], usize),
+    count: usize,
+    out: &Shared<'_, T>,
+    at: usize,
+    stride: usize,
+) {
+    let (side, depth) = (micro.square, source.len() / width);
+    if count == 0 || depth == 0 {
+        return;
+    }
+    assert!(count <= width);
+    let out = out.pointer(at, (count - 1) * stride + depth);
+    let (whole, squares) = (depth / side * side, count / side * side);
+    for p in (0..whole).step_by(side) {
+        for i in (0..squares).step_by(side) {
+            // SAFETY: rows p .. p + side ≤ depth of `source`, columns i .. i + side ≤ count ≤ width; the
+            // last element written is i + side - 1 < count planes and p + side - 1 < depth elements on,
+            // inside what `pointer` checked; the caller keeps other tasks away.
+            unsafe {
+                let from = source.as_ptr().add(p * width + i);
+                (micro.transpose)(from, width, side, out.add(i * stride + p), stride);
+            }
+        }
+    }
+    for (p, row) in source.chunks_exact(width).enumerate() {
+        let done = if p < whole { squares } else { 0 };
+        for (i, &value) in row[..count].iter().enumerate().skip(done) {
+            // SAFETY: i < count and p < depth, as above.
+            unsafe { *out.add(i * stride + p) = value }
+        }
+    }
+}
+
+/// `out[i][p] += source[p · width + i]` for `i < count`, rows of `out` being `out.len() / count` long.
+pub(crate) fn add<T: Scalar>(source: &[T], width: usize, count: usize, out: &mut [T]) {
+    let len = out.len() / count;
+    for p in 0..len {
+        for (row, &value) in out.chunks_exact_mut(len).zip(&source[p * width..]) {
+            row[p] += value;
+        }
     }
 }
 

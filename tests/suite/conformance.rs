@@ -68,6 +68,7 @@ fn registered() -> Vec<(Box<dyn Spec>, Shape)> {
         line(Conv2d::new(4, 3), [3, 6, 7]),
         line(Conv2d::new(4, 3).padding(1), [2, 5, 5]),
         line(Conv2d::new(3, 1), [5, 4, 4]),
+        line(Conv2d::new(18, 3).padding(1), [17, 9, 14]),
         line(Conv2d::new(2, (1, 3)).stride((2, 1)).padding((0, 2)), [3, 5, 6]),
         line(Conv2d::new(4, 3).stride(2).padding(1).dilation(2), [2, 9, 8]),
         line(Conv2d::new(6, 3).groups(2).padding(1), [4, 5, 6]),

@@ -1,7 +1,7 @@
 //! Gradient of a convolution by its weight and bias.
 
-use super::Plan;
 use super::plan::Block;
+use super::{Plan, winograd};
 use crate::Scalar;
 use crate::kernels::gemm::even_part;
 use crate::kernels::micro::Start;
@@ -44,6 +44,9 @@ impl Plan {
 
     /// Elements of scratch memory that [`backward_weight`] needs.
     pub fn backward_weight_scratch<T: Scalar>(&self, n: usize) -> usize {
+        if let Some(tiles) = self.winograd(n) {
+            return tiles.backward_weight_scratch::<T>(n);
+        }
         let cut = self.cut::<T>(n);
         let tasks = cut.parts * cut.chunks * self.geometry.groups;
         cut.parts * self.part_len(cut) + parallel::sections_for(tasks) * self.weight_section::<T>()
@@ -61,6 +64,15 @@ pub fn backward_weight<T: Scalar>(
 ) {
     let geometry = &plan.geometry;
     let n = x.len() / geometry.image();
+    if let Some(tiles) = plan.winograd(n) {
+        if let Some(dw) = dw {
+            winograd::backward_weight(tiles, x, dy, dw, scratch);
+        }
+        if let Some(db) = db {
+            reduce::add_plane_sums(dy, geometry.out_plane(), db);
+        }
+        return;
+    }
     let cut = plan.cut::<T>(n);
     let part_len = plan.part_len(cut);
     let (sums, sections) = scratch.split_at_mut(cut.parts * part_len);
@@ -84,7 +96,7 @@ pub fn backward_weight<T: Scalar>(
         );
     }
     let (total, others) = sums.split_at_mut(part_len);
-    add_parts(total, others);
+    reduce::add_rows(others, total);
     let weights = part_len - geometry.filters;
     if let Some(dw) = dw {
         add_transposed(plan, cut, &total[..weights], dw);
@@ -181,18 +193,6 @@ fn turn<T: Scalar>(
     }
 }
 
-/// Adds the accumulators of the other parts to those of the first, in order.
-fn add_parts<T: Scalar>(total: &mut [T], others: &[T]) {
-    /// Elements of a task.
-    const PIECE: usize = 4096;
-    let len = total.len();
-    parallel::chunks(Write(total, PIECE), Cost::elements(others.len()), |i, total| {
-        for part in others.chunks_exact(len) {
-            reduce::add_to(&part[i * PIECE..][..total.len()], total);
-        }
-    });
-}
-
 /// `dw[f][k] += sums[k][f]`
 fn add_transposed<T: Scalar>(plan: &Plan, cut: Cut, sums: &[T], dw: &mut [T]) {
     /// Filters read side by side: a cache line.
@@ -201,11 +201,7 @@ fn add_transposed<T: Scalar>(plan: &Plan, cut: Cut, sums: &[T], dw: &mut [T]) {
     let groups = dw.chunks_exact_mut(filters * inner).zip(sums.chunks_exact(inner * cut.width));
     for (dw, sums) in groups {
         parallel::chunks(Write(dw, TILE * inner), Cost::elements(2 * sums.len()), |tile, dw| {
-            for (k, row) in sums.chunks_exact(cut.width).enumerate() {
-                for (dw, &sum) in dw.chunks_exact_mut(inner).zip(&row[tile * TILE..]) {
-                    dw[k] += sum;
-                }
-            }
+            transpose::add(&sums[tile * TILE..], cut.width, dw.len() / inner, dw);
         });
     }
 }

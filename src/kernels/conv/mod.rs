@@ -13,6 +13,7 @@ mod plan;
 #[cfg(test)]
 mod tests;
 mod window;
+mod winograd;
 
 pub use backward_input::backward_input;
 pub use backward_weight::backward_weight;

@@ -1,5 +1,6 @@
 //! Sizes of a convolution and how it is cut into blocks.
 
+use super::winograd::Tiles;
 use crate::Scalar;
 use crate::kernels::micro::MAX_NR;
 use crate::kernels::parallel::Cost;
@@ -96,6 +97,7 @@ pub struct Plan {
     pub(super) row_offsets: Vec<usize>,
     /// For the input gradient.
     pub(super) transposed: Option<Box<Plan>>,
+    winograd: Option<Tiles>,
 }
 
 /// One block: which images, which output rows.
@@ -113,6 +115,21 @@ impl Plan {
         let transposed =
             geometry.transposed().map(|geometry| Box::new(Self::without_transposed(geometry)));
         Self { transposed, ..Self::without_transposed(geometry) }
+    }
+
+    /// The same plan without Winograd's algorithm: every product as the definition has it.
+    pub fn exact(geometry: Geometry) -> Self {
+        let mut plan = Self::new(geometry);
+        plan.winograd = None;
+        if let Some(transposed) = &mut plan.transposed {
+            transposed.winograd = None;
+        }
+        plan
+    }
+
+    /// The tiles of Winograd's algorithm, if it is to be used for `n` images.
+    pub(super) fn winograd(&self, n: usize) -> Option<&Tiles> {
+        self.winograd.as_ref().filter(|tiles| tiles.pays(n))
     }
 
     fn without_transposed(geometry: Geometry) -> Self {
@@ -140,7 +157,8 @@ impl Plan {
         let row_offsets = (0..images)
             .flat_map(|i| (0..rows).map(move |row| i * image + row * sh * buffer[1]))
             .collect();
-        Self { geometry, images, rows, buffer, offsets, row_offsets, transposed: None }
+        let winograd = Tiles::new(&geometry);
+        Self { geometry, images, rows, buffer, offsets, row_offsets, transposed: None, winograd }
     }
 
     fn strips(&self) -> usize {
