@@ -10,7 +10,7 @@ use criterion::{
 };
 use layerwise::kernels::conv::{self, Plan};
 use layerwise::kernels::gemm::{self, Begin, Mat};
-use layerwise::kernels::norm::{self, Gradients, Sizes, Statistics};
+use layerwise::kernels::norm::{self, Gradients, Known, Sizes, Statistics};
 use layerwise::kernels::{pool, update};
 use layerwise::optimizers::Adam;
 use layerwise::{Optimizer, Scalar, Seed, StepInfo};
@@ -214,10 +214,10 @@ fn batch_norm_passes(group: &mut BenchmarkGroup<'_, WallTime>, sizes: Sizes) {
     let mut stats = Statistics::default();
     stats.resize(sizes.c);
     group.bench_function("forward", |bencher| {
-        bencher.iter(|| norm::train_forward(sizes, 1e-5, &x, affine, &mut stats, &mut y));
+        bencher.iter(|| norm::train_forward(sizes, 1e-5, &x, affine, false, &mut stats, &mut y));
     });
     group.bench_function("predict", |bencher| {
-        bencher.iter(|| norm::apply(sizes, &x, affine, &stats.mean, &stats.inv_std, &mut y));
+        bencher.iter(|| norm::apply(sizes, &x, affine, false, &stats.mean, &stats.inv_std, &mut y));
     });
     let (mut dscale, mut dshift) = (vec![0.0; sizes.c], vec![0.0; sizes.c]);
     let mut sums = vec![0.0; 2 * sizes.c];
@@ -229,7 +229,8 @@ fn batch_norm_passes(group: &mut BenchmarkGroup<'_, WallTime>, sizes: Sizes) {
                 input: Some(&mut dx),
             };
             let (mean, inv_std) = (&stats.mean, &stats.inv_std);
-            norm::backward(sizes, true, &x, &y, Some(&scale), mean, inv_std, &mut sums, gradients);
+            let known = Known { mean, inv_std, affine, batch_statistics: true, relu: false };
+            norm::backward(sizes, known, &x, &y, &mut sums, gradients);
         });
     });
 }

@@ -97,6 +97,18 @@ pub trait Layer<F: Scalar = f32>: Debug + Send + Sync + BoxClone<F> {
         let _ = visitor;
     }
 
+    /// Whether this layer can apply `max(0, ·)` to its output in its own last pass, and its derivative in its
+    /// first pass backward. A model then lets it do the work of a [`Relu`](crate::activations::Relu) that follows.
+    fn applies_relu(&self) -> bool {
+        false
+    }
+
+    /// Whether this layer is `max(0, ·)`, element by element, which the layer below may apply.
+    #[doc(hidden)]
+    fn is_relu(&self) -> bool {
+        false
+    }
+
     /// Whether the output is the input's elements in the same order under another shape. The model then
     /// passes the memory on and calls neither `forward` nor `backward`.
     fn only_reshapes(&self) -> bool {
@@ -131,6 +143,8 @@ pub struct Forward<'a, F: Scalar = f32> {
     pub seed: Seed,
     /// Whether a backward may follow. If not, nothing needs to be left in `cache`.
     pub remember: bool,
+    /// Whether to write `max(0, ·)` of the output: only if [`Layer::applies_relu`].
+    pub relu: bool,
 }
 
 /// What a layer gets in its backward pass.
@@ -153,6 +167,8 @@ pub struct Backward<'a, F: Scalar = f32> {
     pub mode: Mode,
     /// The forward's seed.
     pub seed: Seed,
+    /// The forward's `relu`: `output` and `grad_output` are those of `max(0, ·)`.
+    pub relu: bool,
 }
 
 /// A recipe: makes the layer once its input shape is known. Plain data.

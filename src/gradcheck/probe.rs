@@ -102,6 +102,7 @@ impl<F: Scalar> Probe<F> {
             mode: self.mode,
             seed: self.seed,
             remember: true,
+            relu: false,
         })?;
         Ok(output)
     }
@@ -123,6 +124,7 @@ impl<F: Scalar> Probe<F> {
             scratch: &mut scratch,
             mode: self.mode,
             seed: self.seed,
+            relu: false,
         })?;
         Ok(grad_input)
     }

@@ -1,12 +1,88 @@
 //! Batch normalization: statistics per channel, and the passes that use them.
 //!
 //! Letters: `x[n][c][p]`, `n` samples, `c` channels, `p` pixels (1 for plain features). A task is one
-//! channel (or a block of features): its second pass over the data finds it in the cache.
+//! channel (or a block of features): its second pass over the data finds it in the cache. A `max(0, ·)` that
+//! follows can be part of the last pass; backward, the sign of its argument is computed again from `x`.
 
 use super::parallel::{self, Cost, Shared};
 use super::reduce;
 use super::simd::multiversion;
 use crate::Scalar;
+
+/// What follows normalization within the same pass.
+trait Finish: Copy + Send + Sync {
+    /// The function.
+    fn apply<F: Scalar>(y: F) -> F;
+    /// Its derivative at `y` times `dy`.
+    fn gradient<F: Scalar>(y: F, dy: F) -> F;
+}
+
+/// Nothing.
+#[derive(Debug, Clone, Copy)]
+struct Plain;
+
+impl Finish for Plain {
+    #[inline(always)]
+    fn apply<F: Scalar>(y: F) -> F {
+        y
+    }
+    #[inline(always)]
+    fn gradient<F: Scalar>(_y: F, dy: F) -> F {
+        dy
+    }
+}
+
+/// `max(0, y)`; NaN stays NaN.
+#[derive(Debug, Clone, Copy)]
+struct Rectified;
+
+impl Finish for Rectified {
+    #[inline(always)]
+    fn apply<F: Scalar>(y: F) -> F {
+        if y < F::zero() { F::zero() } else { y }
+    }
+    #[inline(always)]
+    fn gradient<F: Scalar>(y: F, dy: F) -> F {
+        if y > F::zero() { dy } else { F::zero() }
+    }
+}
+
+/// What a channel's elements are shifted and scaled by: `y = (x − center) · factor + shift`.
+#[derive(Debug, Clone, Copy, Default)]
+struct Line<F> {
+    center: F,
+    factor: F,
+    shift: F,
+}
+
+impl<F: Scalar> Line<F> {
+    /// Centred first, for the digits when the mean is large.
+    #[inline(always)]
+    fn at(self, x: F) -> F {
+        (x - self.center) * self.factor + self.shift
+    }
+}
+
+/// Scale and shift of each channel; without them 1 and 0.
+pub type Affine<'a, F> = Option<(&'a [F], &'a [F])>;
+
+/// The lines of the channels of a task.
+fn lines<F: Scalar>(
+    first: usize,
+    affine: Affine<'_, F>,
+    mean: &[F],
+    inv_std: &[F],
+) -> [Line<F>; BLOCK] {
+    let mut lines = [Line::default(); BLOCK];
+    for (j, (line, (&center, &inv_std))) in
+        lines.iter_mut().zip(mean.iter().zip(inv_std)).enumerate()
+    {
+        let (scale, shift) = affine
+            .map_or((F::one(), F::zero()), |(scale, shift)| (scale[first + j], shift[first + j]));
+        *line = Line { center, factor: scale * inv_std, shift };
+    }
+    lines
+}
 
 /// Sizes of a batch: samples, channels, pixels.
 #[derive(Debug, Clone, Copy)]
@@ -50,18 +126,22 @@ impl<F: Scalar> Statistics<F> {
     }
 }
 
+/// Most channels of a task.
+const BLOCK: usize = 16;
+
 /// Channels of a task: one if a plane fills cache lines, else a block, so that rows are read whole.
 fn block(sizes: Sizes) -> usize {
-    if sizes.p == 1 { 16 } else { 1 }
+    if sizes.p == 1 { BLOCK } else { 1 }
 }
 
 /// Training pass: statistics of the batch into `stats`, `y = scale · (x − mean) / √(var + eps) + shift`.
-/// Without `affine`, scale is 1 and shift 0.
+/// With `relu`, `y = max(0, …)` of that.
 pub fn train_forward<F: Scalar>(
     sizes: Sizes,
     eps: F,
     x: &[F],
-    affine: Option<(&[F], &[F])>,
+    affine: Affine<'_, F>,
+    relu: bool,
     stats: &mut Statistics<F>,
     y: &mut [F],
 ) {
@@ -82,15 +162,16 @@ pub fn train_forward<F: Scalar>(
         for (inv_std, &var) in inv_std.iter_mut().zip(&*var) {
             *inv_std = F::one() / (var + eps).sqrt();
         }
-        normalize(sizes, first, x, affine, (mean, inv_std), &out);
+        normalize(sizes, first, x, affine, relu, (mean, inv_std), &out);
     });
 }
 
-/// Applies given statistics: `y = scale · (x − mean) · inv_std + shift`.
+/// Applies given statistics: `y = scale · (x − mean) · inv_std + shift`, with `relu` `max(0, …)` of that.
 pub fn apply<F: Scalar>(
     sizes: Sizes,
     x: &[F],
-    affine: Option<(&[F], &[F])>,
+    affine: Affine<'_, F>,
+    relu: bool,
     mean: &[F],
     inv_std: &[F],
     y: &mut [F],
@@ -99,7 +180,7 @@ pub fn apply<F: Scalar>(
     let out = Shared::new(y);
     let stats = (parallel::Read(mean, block), parallel::Read(inv_std, block));
     parallel::chunks(stats, sizes.cost(2), |task, stats| {
-        normalize(sizes, task * block, x, affine, stats, &out);
+        normalize(sizes, task * block, x, affine, relu, stats, &out);
     });
 }
 
@@ -152,44 +233,57 @@ fn normalize<F: Scalar>(
     sizes: Sizes,
     first: usize,
     x: &[F],
-    affine: Option<(&[F], &[F])>,
+    affine: Affine<'_, F>,
+    relu: bool,
     (mean, inv_std): (&[F], &[F]),
     out: &Shared<'_, F>,
 ) {
     let Sizes { n, c, p } = sizes;
-    let mut factors = [F::zero(); 16];
-    let mut shifts = [F::zero(); 16];
-    for (j, &inv_std) in inv_std.iter().enumerate() {
-        let (scale, shift) = affine
-            .map_or((F::one(), F::zero()), |(scale, shift)| (scale[first + j], shift[first + j]));
-        (factors[j], shifts[j]) = (scale * inv_std, shift);
-    }
+    let lines = lines(first, affine, mean, inv_std);
+    let lines = &lines[..mean.len()];
     for i in 0..n {
         // SAFETY: tasks own different channels.
         let y = unsafe { out.at((i * c + first) * p, mean.len() * p) };
         let x = &x[(i * c + first) * p..][..mean.len() * p];
-        if p == 1 {
-            for (j, (y, &x)) in y.iter_mut().zip(x).enumerate() {
-                *y = (x - mean[j]) * factors[j] + shifts[j];
-            }
-        } else {
-            center_scale_shift(mean[0], factors[0], shifts[0], x, y);
+        match (p, relu) {
+            (1, false) => columns_forward::<F, Plain>(lines, x, y),
+            (1, true) => columns_forward::<F, Rectified>(lines, x, y),
+            (_, false) => plane_forward::<F, Plain>(lines[0], x, y),
+            (_, true) => plane_forward::<F, Rectified>(lines[0], x, y),
         }
     }
 }
 
 multiversion! {
-    /// `y = (x − center) · factor + shift`: centred first, for the digits when the mean is large.
-    fn center_scale_shift<F: Scalar>(center: F, factor: F, shift: F, x: &[F], y: &mut [F]) {
+    fn plane_forward<F: Scalar, R: Finish>(line: Line<F>, x: &[F], y: &mut [F]) {
         for (y, &x) in y.iter_mut().zip(x) {
-            *y = (x - center) * factor + shift;
+            *y = R::apply(line.at(x));
+        }
+    }
+
+    fn columns_forward<F: Scalar, R: Finish>(lines: &[Line<F>], x: &[F], y: &mut [F]) {
+        for ((y, &x), line) in y.iter_mut().zip(x).zip(lines) {
+            *y = R::apply(line.at(x));
         }
     }
 
     /// `dx = (dy − a − (x − center) · b) · factor`
-    fn backward_plane<F: Scalar>(center: F, a: F, b: F, factor: F, x: &[F], dy: &[F], dx: &mut [F]) {
+    fn plane_backward<F: Scalar, R: Finish>(
+        line: Line<F>, terms: (F, F), x: &[F], dy: &[F], dx: &mut [F],
+    ) {
+        let (a, b) = terms;
         for ((dx, &dy), &x) in dx.iter_mut().zip(dy).zip(x) {
-            *dx = (dy - a - (x - center) * b) * factor;
+            *dx = (R::gradient(line.at(x), dy) - a - (x - line.center) * b) * line.factor;
+        }
+    }
+
+    fn columns_backward<F: Scalar, R: Finish>(
+        lines: &[Line<F>], terms: &[(F, F)], x: &[F], dy: &[F], dx: &mut [F],
+    ) {
+        for (((dx, (&dy, &x)), line), &(a, b)) in
+            dx.iter_mut().zip(dy.iter().zip(x)).zip(lines).zip(terms)
+        {
+            *dx = (R::gradient(line.at(x), dy) - a - (x - line.center) * b) * line.factor;
         }
     }
 }
@@ -205,55 +299,83 @@ pub struct Gradients<'a, F> {
     pub input: Option<&'a mut [F]>,
 }
 
-/// Backward pass. With `batch_statistics` the mean and variance depend on `x`:
+/// What a backward pass reads besides `x` and `dy`.
+#[derive(Debug)]
+pub struct Known<'a, F> {
+    /// Mean of each channel.
+    pub mean: &'a [F],
+    /// `1 / √(var + eps)` of each channel.
+    pub inv_std: &'a [F],
+    /// Scale and shift.
+    pub affine: Affine<'a, F>,
+    /// Whether mean and variance depend on `x`.
+    pub batch_statistics: bool,
+    /// Whether `max(0, ·)` followed.
+    pub relu: bool,
+}
+
+/// Backward pass. With batch statistics
 /// `dx = scale · inv_std · (dy − mean(dy) − x̂ · mean(dy · x̂))` with `x̂ = (x − mean) · inv_std`; without,
 /// `dx = scale · inv_std · dy`. `sums` is working memory for `2 c` elements.
-#[allow(clippy::too_many_arguments)]
 pub fn backward<F: Scalar>(
     sizes: Sizes,
-    batch_statistics: bool,
+    known: Known<'_, F>,
     x: &[F],
     dy: &[F],
-    scale: Option<&[F]>,
-    mean: &[F],
-    inv_std: &[F],
+    sums: &mut [F],
+    gradients: Gradients<'_, F>,
+) {
+    if known.relu {
+        backward_through::<F, Rectified>(sizes, known, x, dy, sums, gradients);
+    } else {
+        backward_through::<F, Plain>(sizes, known, x, dy, sums, gradients);
+    }
+}
+
+fn backward_through<F: Scalar, R: Finish>(
+    sizes: Sizes,
+    known: Known<'_, F>,
+    x: &[F],
+    dy: &[F],
     sums: &mut [F],
     gradients: Gradients<'_, F>,
 ) {
     let block = block(sizes);
     let (dots, totals) = sums.split_at_mut(sizes.c);
     let out = gradients.input.map(Shared::new);
-    let work = (parallel::Write(dots, block), parallel::Write(&mut totals[..sizes.c], block));
-    parallel::chunks(work, sizes.cost(4), |task, (dots, totals)| {
+    let work = (
+        parallel::Write(dots, block),
+        parallel::Write(&mut totals[..sizes.c], block),
+        parallel::Read(known.mean, block),
+        parallel::Read(known.inv_std, block),
+    );
+    parallel::chunks(work, sizes.cost(4), |task, (dots, totals, mean, inv_std)| {
         let first = task * block;
-        gradient_sums(sizes, first, x, dy, mean, dots, totals);
-        for (j, dot) in dots.iter_mut().enumerate() {
-            *dot *= inv_std[first + j];
+        let lines = lines(first, known.affine, mean, inv_std);
+        let lines = &lines[..mean.len()];
+        gradient_sums::<F, R>(sizes, first, x, dy, lines, dots, totals);
+        for (dot, &inv_std) in dots.iter_mut().zip(inv_std) {
+            *dot *= inv_std;
         }
         let Some(out) = &out else { return };
         let count = F::lit(sizes.count() as f64);
-        // What each channel's elements are shifted and scaled by: see `backward_plane`.
-        let mut terms = [(F::zero(), F::zero(), F::zero()); 16];
-        for (j, term) in terms.iter_mut().enumerate().take(dots.len()) {
-            let channel = first + j;
-            let factor = scale.map_or(F::one(), |scale| scale[channel]) * inv_std[channel];
-            let (a, b) = (totals[j] / count, dots[j] * inv_std[channel] / count);
-            *term = if batch_statistics { (a, b, factor) } else { (F::zero(), F::zero(), factor) };
+        // See `plane_backward`.
+        let mut terms = [(F::zero(), F::zero()); BLOCK];
+        if known.batch_statistics {
+            for (j, term) in terms.iter_mut().enumerate().take(mean.len()) {
+                *term = (totals[j] / count, dots[j] * inv_std[j] / count);
+            }
         }
         for i in 0..sizes.n {
             let at = (i * sizes.c + first) * sizes.p;
-            let len = dots.len() * sizes.p;
+            let len = mean.len() * sizes.p;
             // SAFETY: tasks own different channels.
             let dx = unsafe { out.at(at, len) };
             let (x, dy) = (&x[at..][..len], &dy[at..][..len]);
             if sizes.p == 1 {
-                for (j, (dx, (&dy, &x))) in dx.iter_mut().zip(dy.iter().zip(x)).enumerate() {
-                    let (a, b, factor) = terms[j];
-                    *dx = (dy - a - (x - mean[first + j]) * b) * factor;
-                }
+                columns_backward::<F, R>(lines, &terms, x, dy, dx);
             } else {
-                let (a, b, factor) = terms[0];
-                backward_plane(mean[first], a, b, factor, x, dy, dx);
+                plane_backward::<F, R>(lines[0], terms[0], x, dy, dx);
             }
         }
     });
@@ -266,27 +388,30 @@ pub fn backward<F: Scalar>(
 }
 
 /// `Σ dy · (x − mean)` and `Σ dy` of each channel of a task.
-fn gradient_sums<F: Scalar>(
+fn gradient_sums<F: Scalar, R: Finish>(
     sizes: Sizes,
     first: usize,
     x: &[F],
     dy: &[F],
-    mean: &[F],
+    lines: &[Line<F>],
     dots: &mut [F],
     totals: &mut [F],
 ) {
     let Sizes { n, c, p } = sizes;
-    let mut sums = [(0.0f64, 0.0f64); 16];
+    let mut sums = [(0.0f64, 0.0f64); BLOCK];
     for i in 0..n {
         let at = (i * c + first) * p;
+        let (x, dy) = (&x[at..][..lines.len() * p], &dy[at..][..lines.len() * p]);
         if p == 1 {
-            for (j, sum) in sums.iter_mut().enumerate().take(dots.len()) {
-                let gradient = dy[at + j].widen();
-                sum.0 += gradient * (x[at + j] - mean[first + j]).widen();
+            for ((sum, line), (&x, &dy)) in sums.iter_mut().zip(lines).zip(x.iter().zip(dy)) {
+                let gradient = R::gradient(line.at(x), dy).widen();
+                sum.0 += gradient * (x - line.center).widen();
                 sum.1 += gradient;
             }
         } else {
-            let (dot, total) = reduce::dot_and_sum(&dy[at..][..p], &x[at..][..p], mean[first]);
+            let line = lines[0];
+            let gradient = |x, dy| R::gradient(line.at(x), dy);
+            let (dot, total) = reduce::dot_and_sum(x, dy, line.center, gradient);
             sums[0].0 += dot.widen();
             sums[0].1 += total.widen();
         }
@@ -325,7 +450,7 @@ mod tests {
             let mut stats = Statistics::default();
             stats.resize(c);
             let mut y = vec![f64::NAN; x.len()];
-            train_forward(sizes, 1e-5, &x, None, &mut stats, &mut y);
+            train_forward(sizes, 1e-5, &x, None, false, &mut stats, &mut y);
             for channel in 0..c {
                 assert!((stats.mean[channel] - mean[channel]).abs() < 1e-13);
                 assert!((stats.var[channel] - var[channel]).abs() < 1e-13);

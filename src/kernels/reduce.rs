@@ -68,19 +68,23 @@ pub fn sum_squares<F: Scalar>(x: &[F]) -> f64 {
 }
 
 multiversion! {
-    /// `Σ a·b` and `Σ a` in one pass.
-    pub fn dot_and_sum<F: Scalar>(a: &[F], b: &[F], shift: F) -> (F, F) {
+    /// `Σ g·(x − center)` and `Σ g` in one pass, with `g = gradient(x, dy)`.
+    pub fn dot_and_sum<F: Scalar, G: Fn(F, F) -> F>(
+        x: &[F], dy: &[F], center: F, gradient: G,
+    ) -> (F, F) {
         let (mut dots, mut sums) = ([F::zero(); LANES], [F::zero(); LANES]);
-        let (chunks_a, chunks_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+        let (chunks_x, chunks_dy) = (x.chunks_exact(LANES), dy.chunks_exact(LANES));
         let mut tail = (F::zero(), F::zero());
-        for (&a, &b) in chunks_a.remainder().iter().zip(chunks_b.remainder()) {
-            tail.0 += a * (b - shift);
-            tail.1 += a;
+        for (&x, &dy) in chunks_x.remainder().iter().zip(chunks_dy.remainder()) {
+            let gradient = gradient(x, dy);
+            tail.0 += gradient * (x - center);
+            tail.1 += gradient;
         }
-        for (a, b) in chunks_a.zip(chunks_b) {
+        for (x, dy) in chunks_x.zip(chunks_dy) {
             for l in 0..LANES {
-                dots[l] += a[l] * (b[l] - shift);
-                sums[l] += a[l];
+                let gradient = gradient(x[l], dy[l]);
+                dots[l] += gradient * (x[l] - center);
+                sums[l] += gradient;
             }
         }
         (fold_lanes(dots) + tail.0, fold_lanes(sums) + tail.1)
@@ -146,7 +150,7 @@ mod tests {
                 x.iter().map(|x| (x - 1.0) * (x - 1.0)).sum()
             );
             let dot = x.iter().zip(&y).map(|(x, y)| x * (y - 2.0)).sum();
-            assert_eq!(dot_and_sum(&x, &y, 2.0), (dot, x.iter().sum()));
+            assert_eq!(dot_and_sum(&y, &x, 2.0, |_, dy| dy), (dot, x.iter().sum()));
         }
     }
 

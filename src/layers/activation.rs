@@ -1,6 +1,9 @@
 //! From an element-wise function to a layer.
 
+use std::any::TypeId;
+
 use super::door;
+use crate::activations::Relu;
 use crate::kernels::elementwise::PIECE;
 use crate::kernels::parallel::{self, Cost, Read, Write};
 use crate::{
@@ -27,6 +30,10 @@ impl<F: Scalar, A: Activation + Clone + 'static> Layer<F> for ActivationLayer<A>
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {
         Ok(input.clone())
+    }
+
+    fn is_relu(&self) -> bool {
+        TypeId::of::<A>() == TypeId::of::<Relu>()
     }
 
     fn forward(&self, mut pass: Forward<'_, F>) -> Result<()> {

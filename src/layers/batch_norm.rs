@@ -2,7 +2,7 @@
 
 use super::door;
 use crate::initializers::{Constant, Zeros};
-use crate::kernels::norm::{self, Gradients, Sizes, Statistics};
+use crate::kernels::norm::{self, Gradients, Known, Sizes, Statistics};
 use crate::{
     Backward, Buffer, Cache, Error, Fans, Forward, Init, Layer, LayerSpec, Mode, Param, Result,
     Role, Scalar, Shape, ShapeError, layer_params,
@@ -160,7 +160,7 @@ impl<F: Scalar> Layer<F> for BatchNormLayer<F> {
         let batch = pass.cache.get_or_default::<Batch<F>>();
         batch.stats.resize(sizes.c);
         batch.count = sizes.count();
-        let (mode, stats) = (pass.mode, &mut batch.stats);
+        let (mode, relu, stats) = (pass.mode, pass.relu, &mut batch.stats);
         if mode == Mode::Train && sizes.count() < 2 {
             let place = Default::default();
             return Err(Error::BatchTooSmall {
@@ -171,10 +171,10 @@ impl<F: Scalar> Layer<F> for BatchNormLayer<F> {
             });
         }
         door::fill(&mut pass.output, |y| match mode {
-            Mode::Train => norm::train_forward(sizes, self.eps, &x, self.affine(), stats, y),
+            Mode::Train => norm::train_forward(sizes, self.eps, &x, self.affine(), relu, stats, y),
             Mode::Eval => {
                 self.use_running(stats);
-                norm::apply(sizes, &x, self.affine(), &stats.mean, &stats.inv_std, y);
+                norm::apply(sizes, &x, self.affine(), relu, &stats.mean, &stats.inv_std, y);
             }
         });
         if mode == Mode::Train && !stats.var.iter().all(|var| var.is_finite()) {
@@ -188,28 +188,26 @@ impl<F: Scalar> Layer<F> for BatchNormLayer<F> {
         let (x, dy) = (door::slice(&pass.input), door::slice(&pass.grad_output));
         let sizes = self.sizes(x.len());
         let Batch { stats, .. } = pass.cache.get::<Batch<F>>()?;
-        let [sums, scale_copy] = pass.scratch.take([2 * sizes.c, sizes.c]);
+        let [sums, copies] = pass.scratch.take([2 * sizes.c, 2 * sizes.c]);
         // A copy of a few numbers, so that value and gradient are not borrowed at once.
-        let scale = self.weight.as_ref().map(|weight| {
-            scale_copy.copy_from_slice(weight.as_slice());
-            &*scale_copy
+        let affine = self.affine().map(|(weight, bias)| {
+            let (scale, shift) = copies.split_at_mut(sizes.c);
+            scale.copy_from_slice(weight);
+            shift[..sizes.c].copy_from_slice(bias);
+            (&*scale, &shift[..sizes.c])
         });
         let scale_grad = self.weight.as_mut().and_then(Param::grad_slice);
         let shift_grad = self.bias.as_mut().and_then(Param::grad_slice);
-        let batch_statistics = pass.mode == Mode::Train;
         let run = |input: Option<&mut [F]>| {
+            let known = Known {
+                mean: &stats.mean,
+                inv_std: &stats.inv_std,
+                affine,
+                batch_statistics: pass.mode == Mode::Train,
+                relu: pass.relu,
+            };
             let gradients = Gradients { scale: scale_grad, shift: shift_grad, input };
-            norm::backward(
-                sizes,
-                batch_statistics,
-                &x,
-                &dy,
-                scale,
-                &stats.mean,
-                &stats.inv_std,
-                sums,
-                gradients,
-            );
+            norm::backward(sizes, known, &x, &dy, sums, gradients);
         };
         match pass.grad_input {
             Some(mut grad_input) => door::fill(&mut grad_input, |dx| run(Some(dx))),
@@ -229,6 +227,10 @@ impl<F: Scalar> Layer<F> for BatchNormLayer<F> {
             *running = keep * *running + self.momentum * var * unbiased;
         }
         Ok(())
+    }
+
+    fn applies_relu(&self) -> bool {
+        true
     }
 
     layer_params!(F; weight, bias, running_mean, running_var);

@@ -130,12 +130,19 @@ pub(super) fn build<'a, F: Scalar>(
             .output_shape(&shape)
             .and_then(|output| check_size(&output).map(|()| output))
             .map_err(|cause| located(Error::shape(kind, cause)))?;
-        if !layer.only_reshapes() {
-            slot += 1;
-        }
-        shape = output.clone();
+        let absorbed = layer.is_relu()
+            && nodes.last_mut().is_some_and(|below| {
+                below.relu = !below.absorbed && below.layer.applies_relu();
+                below.relu
+            });
         let stream = hash_name(&name);
-        nodes.push(Node { name, layer, output, stream, slot });
+        shape = output.clone();
+        let mut node = Node { name, layer, output, stream, slot, relu: false, absorbed };
+        if node.computes() {
+            slot += 1;
+            node.slot = slot;
+        }
+        nodes.push(node);
     }
     Ok(Sequential { nodes, input, mode: Mode::Train, seed, passes: 0, workspace: Workspace::new() })
 }

@@ -63,8 +63,19 @@ struct Node<F: Scalar> {
     output: Shape,
     /// The name as a number, to fold this layer's random stream.
     stream: u64,
-    /// Which of the workspace's buffers holds the output: a layer that only reshapes shares its input's.
+    /// Which of the workspace's buffers holds the output: a layer that does not compute shares its input's.
     slot: usize,
+    /// Whether this layer applies the ReLU above it as well.
+    relu: bool,
+    /// Whether this layer is a ReLU that the one below applies.
+    absorbed: bool,
+}
+
+impl<F: Scalar> Node<F> {
+    /// Whether a pass calls this layer: not if it only reshapes, or if the layer below does its work.
+    fn computes(&self) -> bool {
+        !self.absorbed && !self.layer.only_reshapes()
+    }
 }
 
 impl<F: Scalar> Clone for Sequential<F> {

@@ -27,7 +27,7 @@ pub(super) fn forward<F: Scalar>(
         for (i, node) in nodes.iter().enumerate() {
             let mode = mode_of(&*node.layer, mode);
             workspace.modes[i] = mode;
-            if !node.layer.only_reshapes() {
+            if node.computes() {
                 let (done, rest) = workspace.slots.split_at_mut(node.slot);
                 let pass = Forward {
                     input: view(batch, shape, &done[slot][..batch * shape.numel()]),
@@ -41,6 +41,7 @@ pub(super) fn forward<F: Scalar>(
                     mode,
                     seed: seed.fold(node.stream),
                     remember: true,
+                    relu: node.relu,
                 };
                 node.layer.forward(pass).map_err(|error| error.inside(i, &node.name))?;
             }
@@ -69,7 +70,7 @@ pub(super) fn update_buffers<F: Scalar>(
     workspace: &Workspace<F>,
 ) -> Result<()> {
     for (i, node) in nodes.iter_mut().enumerate() {
-        if workspace.modes[i] == Mode::Train && !node.layer.only_reshapes() {
+        if workspace.modes[i] == Mode::Train && node.computes() {
             node.layer
                 .update_buffers(&workspace.caches[i])
                 .map_err(|error| error.inside(i, &node.name))?;
@@ -98,13 +99,13 @@ pub(super) fn predict<'w, F: Scalar>(
     let current = parallel::enter(cost(nodes, input_shape, batch), || {
         // The first layer reads the caller's array, if that lies in one piece.
         let mut first = input.as_slice();
-        if first.is_none() || nodes.iter().all(|node| node.layer.only_reshapes()) {
+        if first.is_none() || !nodes.iter().any(Node::computes) {
             first = None;
             copy(&input, &mut current[..batch * input_shape.numel()]);
         }
         let mut shape = input_shape;
         for (i, node) in nodes.iter().enumerate() {
-            if !node.layer.only_reshapes() {
+            if node.computes() {
                 let input = first.take().unwrap_or(&current[..batch * shape.numel()]);
                 let pass = Forward {
                     input: view(batch, shape, input),
@@ -114,6 +115,7 @@ pub(super) fn predict<'w, F: Scalar>(
                     mode: Mode::Eval,
                     seed: seed.fold(node.stream),
                     remember: false,
+                    relu: node.relu,
                 };
                 node.layer.forward(pass).map_err(|error| error.inside(i, &node.name))?;
                 std::mem::swap(&mut current, &mut next);
@@ -143,9 +145,9 @@ pub(super) fn backward<F: Scalar>(
     let total = cost(nodes, input_shape, batch);
     let Workspace { slots, grads, caches, modes, scratch, .. } = workspace;
     let [mut current, mut next] = grads.each_mut().map(|buffer| &mut buffer[..]);
-    let bottom = (lowest..nodes.len()).find(|&i| !nodes[i].layer.only_reshapes());
+    let bottom = (lowest..nodes.len()).find(|&i| nodes[i].computes());
     let Some(bottom) = bottom else {
-        // Nothing but reshaping: the gradient is the input's.
+        // Nothing that computes: the gradient is the input's.
         if let Some(mut grad_input) = grad_input {
             copy_elements(grad_output.iter(), &mut grad_input);
         }
@@ -163,7 +165,7 @@ pub(super) fn backward<F: Scalar>(
         for i in (bottom..nodes.len()).rev() {
             let (below, rest) = nodes.split_at_mut(i);
             let node = &mut rest[0];
-            if node.layer.only_reshapes() {
+            if !node.computes() {
                 continue;
             }
             let (shape, slot) =
@@ -191,6 +193,7 @@ pub(super) fn backward<F: Scalar>(
                 scratch,
                 mode: modes[i],
                 seed: seed.fold(node.stream),
+                relu: node.relu,
             };
             node.layer.backward(pass).map_err(|error| error.inside(i, &node.name))?;
             std::mem::swap(&mut current, &mut next);

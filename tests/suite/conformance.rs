@@ -30,6 +30,25 @@ struct BlockSpec {
     flat: bool,
 }
 
+/// Batch norm that does the work of the ReLU after it, over features or planes.
+struct NormRelu;
+
+impl Spec for NormRelu {
+    fn name(&self) -> String {
+        "BatchNorm and Relu".into()
+    }
+    fn add_f32(&self, builder: SequentialBuilder<f32>) -> SequentialBuilder<f32> {
+        builder.add(norm_relu())
+    }
+    fn add_f64(&self, builder: SequentialBuilder<f64>) -> SequentialBuilder<f64> {
+        builder.add(norm_relu())
+    }
+}
+
+fn norm_relu<F: Scalar>() -> Block<F> {
+    Block::new().add(BatchNorm::new()).add(Relu).add(Tanh)
+}
+
 impl Spec for BlockSpec {
     fn name(&self) -> String {
         format!("Block {{ flat: {} }}", self.flat)
@@ -101,6 +120,8 @@ fn registered() -> Vec<(Box<dyn Spec>, Shape)> {
         line(Sigmoid, [9]),
         line(Tanh, [2, 3, 4]),
         line(BlockSpec { flat: false }, [2, 4, 4]),
+        line(NormRelu, [3, 4, 3]),
+        line(NormRelu, [7]),
         line(BlockSpec { flat: true }, [2, 4, 4]),
     ]
 }
