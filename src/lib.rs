@@ -93,7 +93,7 @@ pub use initializer::{Fans, Init, Initializer};
 pub use layer::{Backward, BoxClone, Forward, Layer, LayerSpec, Mode};
 pub use loss::Loss;
 pub use optimizer::{Decay, Optimizer, StepInfo};
-pub use param::{Buffer, Group, Param, ParamId, Role};
+pub use param::{Buffer, Group, Param, ParamId, Role, Statistics};
 pub use regularizer::Regularizer;
 pub use scalar::Scalar;
 pub use schedule::Schedule;

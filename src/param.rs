@@ -271,27 +271,53 @@ fn assign<F: Scalar>(into: &mut ArrayD<F>, value: View<'_, F>) -> Result<(), Sha
 /// assert_eq!(mean.value().shape(), [3]);
 /// ```
 #[derive(Debug, Clone)]
-pub struct Buffer<F: Scalar = f32>(ArrayD<F>);
+pub struct Buffer<F: Scalar = f32> {
+    value: ArrayD<F>,
+    statistics: Statistics,
+}
+
+/// What running statistics do, and with them their layer; see [`crate::Sequential::set_statistics`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Statistics {
+    /// They follow the batches in train mode, unless the layer has parameters and all of them are frozen.
+    #[default]
+    Auto,
+    /// They stand still: the layer runs in eval mode.
+    Fixed,
+    /// They follow the batches in train mode, also while the layer's parameters are frozen. PyTorch's way.
+    Follow,
+}
 
 impl<F: Scalar> Buffer<F> {
     /// A buffer with one value everywhere.
     pub fn filled(shape: &[usize], value: F) -> Self {
-        Self(ArrayD::from_elem(IxDyn(shape), value))
+        Self { value: ArrayD::from_elem(IxDyn(shape), value), statistics: Statistics::Auto }
+    }
+
+    /// What it does while its layer trains.
+    pub fn statistics(&self) -> Statistics {
+        self.statistics
+    }
+
+    /// Changes what it does while its layer trains.
+    pub fn set_statistics(&mut self, statistics: Statistics) {
+        self.statistics = statistics;
     }
 
     /// The value.
     pub fn value(&self) -> View<'_, F> {
-        self.0.view()
+        self.value.view()
     }
 
     /// The value in row-major order.
     pub fn as_slice(&self) -> &[F] {
-        self.0.as_slice().expect("Buffer keeps row-major order")
+        self.value.as_slice().expect("Buffer keeps row-major order")
     }
 
     /// The value in row-major order, to be changed.
     pub fn as_slice_mut(&mut self) -> &mut [F] {
-        self.0.as_slice_mut().expect("Buffer keeps row-major order")
+        self.value.as_slice_mut().expect("Buffer keeps row-major order")
     }
 
     /// Replaces the value.
@@ -299,6 +325,6 @@ impl<F: Scalar> Buffer<F> {
     /// # Errors
     /// [`ShapeError`] if the shapes differ; the buffer keeps its value.
     pub fn set_value(&mut self, value: View<'_, F>) -> Result<(), ShapeError> {
-        assign(&mut self.0, value)
+        assign(&mut self.value, value)
     }
 }

@@ -14,7 +14,8 @@ use crate::{
 /// the batch over samples and pixels, and running statistics follow them:
 /// `running = (1 − momentum) · running + momentum · batch`, where `running_var` takes the unbiased
 /// variance, as in PyTorch. In eval mode, and while all its parameters are frozen, the layer uses the
-/// running statistics and they stand still.
+/// running statistics and they stand still. [`crate::Sequential::set_statistics`] changes that: it can hold them still
+/// where there is no parameter to freeze, or let them move beside frozen parameters.
 ///
 /// # Shape
 /// input `[n, features]` or `[n, channels, height, width]` → the same; `weight`, `bias`, `running_mean`,

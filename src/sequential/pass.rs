@@ -4,8 +4,8 @@ use super::Node;
 use crate::kernels::parallel::{self, Cost};
 use crate::workspace::{grown, view, view_mut};
 use crate::{
-    Backward, Cache, Entry, Error, Forward, Layer, Mode, Result, Scalar, Seed, Shape, View,
-    ViewMut, Visitor, Workspace,
+    Backward, Cache, Entry, Error, Forward, Layer, Mode, Result, Scalar, Seed, Shape, Statistics,
+    View, ViewMut, Visitor, Workspace,
 };
 
 /// Copies the input in and runs all layers, each into a buffer of its own.
@@ -270,18 +270,31 @@ fn copy<F: Scalar>(from: &View<'_, F>, to: &mut [F]) {
     }
 }
 
-/// Freezing means freezing: a layer whose parameters are all frozen runs in eval mode.
+/// Freezing means freezing: a layer whose parameters are all frozen runs in eval mode, unless its statistics
+/// were told otherwise.
 fn mode_of<F: Scalar>(layer: &dyn Layer<F>, mode: Mode) -> Mode {
-    let (mut parameters, mut trainable) = (0, 0);
-    if mode == Mode::Train && !layer.is_container() {
-        layer.visit(&mut Visitor::new(&mut |_, entry| {
-            if let Entry::Param(param) = entry {
-                parameters += 1;
-                trainable += usize::from(param.trainable());
-            }
-        }));
+    if mode == Mode::Eval || layer.is_container() {
+        return mode;
     }
-    if parameters > 0 && trainable == 0 { Mode::Eval } else { mode }
+    let (mut parameters, mut trainable, mut told) = (0, 0, Statistics::Auto);
+    layer.visit(&mut Visitor::new(&mut |_, entry| match entry {
+        Entry::Param(param) => {
+            parameters += 1;
+            trainable += usize::from(param.trainable());
+        }
+        // What stands still wins: it would be wrong for one of two statistics to move.
+        Entry::Buffer(buffer) if told != Statistics::Fixed => {
+            if buffer.statistics() != Statistics::Auto {
+                told = buffer.statistics();
+            }
+        }
+        Entry::Buffer(_) => {}
+    }));
+    match told {
+        Statistics::Auto if parameters > 0 && trainable == 0 => Mode::Eval,
+        Statistics::Fixed => Mode::Eval,
+        _ => Mode::Train,
+    }
 }
 
 /// Index of the first layer with a trainable parameter; the number of layers if there is none.

@@ -7,7 +7,7 @@ use ndarray::ArrayD;
 use super::Sequential;
 use crate::{
     Entry, EntryMut, Error, Group, IntoView, Param, ParamInfo, Regularizer, Result, Scalar,
-    Visitor, VisitorMut,
+    Statistics, Visitor, VisitorMut,
 };
 
 /// Selectors return how many parameters they touched, so that a typo shows.
@@ -119,7 +119,8 @@ impl<F: Scalar> Sequential<F> {
     }
 
     /// Freezes the selected parameters: no optimizer changes them, and a layer whose parameters are all
-    /// frozen runs in eval mode, so its running statistics stand still. Survives [`Sequential::train`].
+    /// frozen runs in eval mode, so its running statistics stand still; [`Sequential::set_statistics`] says
+    /// otherwise. Survives [`Sequential::train`].
     ///
     /// ```
     /// use layerwise::prelude::*;
@@ -142,6 +143,39 @@ impl<F: Scalar> Sequential<F> {
             |info| !info.trainable && select(info),
             |param| param.set_trainable(true),
         )
+    }
+
+    /// Says what the running statistics of the selected names do in training: names of buffers, such as
+    /// `1.running_mean`. Returns how many there were. Survives [`Sequential::train`].
+    ///
+    /// [`Statistics::Fixed`] holds still a batch norm that [`Sequential::freeze`] cannot, because it has no
+    /// parameters (`affine(false)`), or whose parameters shall learn on. [`Statistics::Follow`] lets one go on
+    /// following the batches while its parameters are frozen.
+    ///
+    /// ```
+    /// use layerwise::prelude::*;
+    ///
+    /// let mut model = Sequential::builder([3]).add(BatchNorm::new().affine(false)).build()?;
+    /// assert_eq!(model.set_statistics(Statistics::Fixed, |name| name.starts_with("0.")), 2);
+    /// model.forward(&Array2::from_elem((4, 3), 8.0))?;
+    /// assert_eq!(model.value("0.running_mean").unwrap().sum(), 0.0);
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    pub fn set_statistics(
+        &mut self,
+        statistics: Statistics,
+        select: impl Fn(&str) -> bool,
+    ) -> usize {
+        let mut count = 0;
+        self.visit_mut(&mut VisitorMut::new(&mut |name, entry| {
+            if let EntryMut::Buffer(buffer) = entry
+                && select(&name.to_string())
+            {
+                buffer.set_statistics(statistics);
+                count += 1;
+            }
+        }));
+        count
     }
 
     /// Moves the selected parameters into a group; see [`crate::optimizers::ModelOptimizer::group`].

@@ -37,6 +37,43 @@ fn a_partly_frozen_batch_norm_still_follows_the_batches() {
 }
 
 #[test]
+fn statistics_can_be_held_or_left_to_move_whatever_is_frozen() {
+    let norm = |affine: bool| {
+        let block = Block::new().add(BatchNorm::new().affine(affine));
+        Sequential::builder([3]).add(block).build().expect("it fits")
+    };
+    let moves = |model: &mut Sequential| {
+        let before = model.value("0.0.running_mean");
+        let x = normal::<f32>(&[5, 3], 0);
+        let y = model.forward(&x).expect("it fits").to_owned();
+        // In train mode the output is normalized by the batch's own statistics.
+        let normalized = y.mean().is_some_and(|mean| mean.abs() < 1e-6);
+        assert_eq!(model.value("0.0.running_mean") != before, normalized);
+        normalized
+    };
+    let mut bare = norm(false);
+    assert_eq!(bare.freeze(|_| true), 0);
+    assert!(moves(&mut bare), "there is no parameter to freeze");
+    assert_eq!(bare.set_statistics(Statistics::Fixed, |name| name.starts_with("0.")), 2);
+    assert!(!moves(&mut bare));
+    bare.train();
+    assert!(!moves(&mut bare), "it survives `train`");
+    bare.set_statistics(Statistics::Auto, |_| true);
+    assert!(moves(&mut bare));
+
+    let mut model = norm(true);
+    model.freeze(|_| true);
+    assert!(!moves(&mut model));
+    model.set_statistics(Statistics::Follow, |name| name.ends_with("running_var"));
+    assert!(moves(&mut model), "one statistic that follows is enough");
+    model.set_statistics(Statistics::Fixed, |name| name.ends_with("running_mean"));
+    assert!(!moves(&mut model), "and one that is fixed is decisive");
+    model.set_statistics(Statistics::Follow, |_| true);
+    model.eval();
+    assert!(!moves(&mut model), "eval mode is eval mode");
+}
+
+#[test]
 fn nesting_does_not_change_what_freezing_means() {
     let block = || Block::new().add(Linear::new(6)).add(BatchNorm::new()).add(Dropout::new(0.5));
     let build =
