@@ -78,31 +78,16 @@ fn model(seed: u64) -> layerwise::Result<Sequential> {
         .build()
 }
 
-/// Rises for a fifth of the run, then falls to 1 % along half a cosine.
-#[derive(Debug)]
-struct WarmupCosine {
-    steps: u64,
-}
-
-impl Schedule for WarmupCosine {
-    fn factor(&self, step: u64) -> f64 {
-        const WARMUP: f64 = 0.2;
-        let done = step as f64 / self.steps as f64;
-        if done < WARMUP {
-            return 0.1 + 0.9 * done / WARMUP;
-        }
-        let angle = std::f64::consts::PI * (done - WARMUP) / (1.0 - WARMUP);
-        0.01 + 0.99 * 0.5 * (1.0 + angle.cos())
-    }
-}
-
 fn train_and_test(options: &Options, train: &Dataset, test: &Dataset) -> layerwise::Result<()> {
     let start = Instant::now();
     let mut model = model(options.seed)?;
     println!("{}", model.summary());
     let mut batches = train.batches(BATCH)?.shuffled(Seed::new(options.seed));
     let steps = batches.count() as u64;
-    let schedule = WarmupCosine { steps: steps * options.epochs };
+    // Rises for a fifth of the run, then falls to 1 % along half a cosine.
+    let total = steps * options.epochs;
+    let warmup = total / 5;
+    let schedule = LinearWarmup::new(warmup).start(0.1).then(Cosine::new(total - warmup).min(0.01));
     let optimizer = ModelOptimizer::new(Adam::new(), 4e-3).schedule(schedule);
     let mut trainer = Trainer::new(CrossEntropy::new(), optimizer);
     for epoch in 1..=options.epochs {

@@ -283,6 +283,21 @@ impl Error {
         Self::Shape { place: Place::default(), kind, cause }
     }
 
+    /// A setting outside its range, for a user-defined optimizer or schedule to return.
+    ///
+    /// ```
+    /// let error = layerwise::Error::setting("Halve", "every", "at least 1", 0);
+    /// assert_eq!(error.to_string(), "Halve: every must be at least 1, got 0");
+    /// ```
+    pub fn setting(
+        kind: &'static str,
+        field: &'static str,
+        must_be: &'static str,
+        got: impl fmt::Display,
+    ) -> Self {
+        Self::Setting { kind, field, must_be, got: got.to_string() }
+    }
+
     /// The same problem, seen from the container that holds the layer.
     pub(crate) fn inside(mut self, index: usize, name: &str) -> Self {
         match &mut self {
@@ -294,6 +309,17 @@ impl Error {
         }
         self
     }
+}
+
+/// `Ok` if `valid`, else [`Error::setting`].
+pub(crate) fn ensure(
+    valid: bool,
+    kind: &'static str,
+    field: &'static str,
+    must_be: &'static str,
+    got: impl fmt::Display,
+) -> Result<()> {
+    if valid { Ok(()) } else { Err(Error::setting(kind, field, must_be, got)) }
 }
 
 /// A shape that does not fit: what was needed, what was got, and what to do.

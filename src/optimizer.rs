@@ -50,6 +50,11 @@ pub trait Optimizer<F: Scalar = f32>: Debug + Send + Sync {
         Decay::None
     }
 
+    /// Whether the rule has a momentum that [`StepInfo::momentum`] replaces: the velocity's share, or `β₁`.
+    fn has_momentum(&self) -> bool {
+        false
+    }
+
     /// Updates `value` in place, and `state`, whose arrays have its length. Never allocates. The driver
     /// calls it for parts of a parameter, possibly in parallel: element `i` of the results depends on
     /// element `i` of the arguments only.
@@ -64,12 +69,14 @@ pub struct StepInfo {
     pub step: u64,
     /// The learning rate: base rate × group's scale × schedule's factor.
     pub lr: f64,
+    /// The momentum to use in place of the rule's own, if it follows a schedule.
+    pub momentum: Option<f64>,
 }
 
 impl StepInfo {
-    /// For calling a rule by hand.
+    /// For calling a rule by hand, with its own momentum.
     pub fn new(step: u64, lr: f64) -> Self {
-        Self { step, lr }
+        Self { step, lr, momentum: None }
     }
 }
 

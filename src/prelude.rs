@@ -7,9 +7,15 @@ pub use crate::layers::{
     AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2d,
 };
 pub use crate::losses::{CrossEntropy, Mse, MulticlassHinge, Reduction};
-pub use crate::optimizers::{Adam, AdamW, Clip, GroupOptions, ModelOptimizer, Sgd};
+pub use crate::optimizers::{
+    AdaDelta, AdaGrad, Adam, AdamW, Adamax, Clip, GroupOptions, Lion, ModelOptimizer, NAdam, RAdam,
+    RmsProp, Sgd,
+};
 pub use crate::regularizers::*;
-pub use crate::schedules::{ExponentialDecay, StepDecay};
+pub use crate::schedules::{
+    Cosine, Cyclic, ExponentialDecay, InverseTime, LinearWarmup, MultiStep, OneCycle, Polynomial,
+    ReduceOnPlateau, SnapshotCycles, StepDecay, WarmRestarts,
+};
 pub use crate::training::Trainer;
 pub use crate::{
     Activation, Backward, Block, Buffer, Cache, Decay, Error, Fans, Forward, Group, Init,

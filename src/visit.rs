@@ -221,6 +221,15 @@ macro_rules! layer_params {
     };
 }
 
+/// Whether `name` is like `pattern`, in which each `*` stands for any characters.
+pub(crate) fn matches(name: &str, pattern: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return name == pattern };
+    // The shortest match of a part leaves most to those after it.
+    name.strip_prefix(start).is_some_and(|name| {
+        name.char_indices().map(|(at, _)| &name[at..]).chain([""]).any(|name| matches(name, rest))
+    })
+}
+
 /// What a selector sees of one parameter.
 ///
 /// ```
@@ -247,6 +256,22 @@ pub struct ParamInfo {
 }
 
 impl ParamInfo {
+    /// Whether the name is like `pattern`, in which each `*` stands for any characters, dots included.
+    ///
+    /// ```
+    /// use layerwise::prelude::*;
+    ///
+    /// let features = Block::new().add(Linear::new(3)).add(Linear::new(3));
+    /// let mut model = Sequential::builder([4]).add_named("features", features).add(Linear::new(2)).build()?;
+    /// assert_eq!(model.freeze(|p| p.matches("features.*")), 4);
+    /// assert_eq!(model.unfreeze(|p| p.matches("features.*.bias")), 2);
+    /// assert_eq!(model.unfreeze(|p| p.matches("features")), 0);
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    pub fn matches(&self, pattern: &str) -> bool {
+        matches(&self.name, pattern)
+    }
+
     pub(crate) fn new<F: Scalar>(name: &ParamName<'_>, param: &Param<F>) -> Self {
         Self {
             name: name.to_string(),

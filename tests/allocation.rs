@@ -98,7 +98,17 @@ fn check(rules: &[&dyn Fn() -> ModelOptimizer]) {
 fn a_training_step_and_a_prediction_allocate_nothing() {
     let adam = || ModelOptimizer::new(Adam::new(), 1e-3).clip(Clip::Norm(1.0));
     let sgd = || ModelOptimizer::new(Sgd::new().momentum(0.9), 1e-2).weight_decay(Decay::L2(1e-4));
-    let rules: [&(dyn Fn() -> ModelOptimizer + Sync); 2] = [&adam, &sgd];
+    let lion = || {
+        let momentum = LinearWarmup::new(10).start(0.9).scaled(0.95);
+        let schedule = LinearWarmup::new(9).then(WarmRestarts::new(5).mult(2));
+        let driver = ModelOptimizer::new(Lion::new(), 1e-4).schedule(schedule);
+        driver.momentum_schedule(momentum).centralize(true).accumulate(2).clip(Clip::Value(0.1))
+    };
+    let nadam = || {
+        let group = GroupOptions::new().rule(RmsProp::new().centered(true).momentum(0.9));
+        ModelOptimizer::new(NAdam::new(), 1e-3).group(Group::DEFAULT, group)
+    };
+    let rules: [&(dyn Fn() -> ModelOptimizer + Sync); 4] = [&adam, &sgd, &lion, &nadam];
     // Inside a pool: from outside, rayon's own queue takes a block of memory every 63 calls.
     for threads in [1, 2] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");

@@ -74,6 +74,20 @@ multiversion! {
         }
     }
 
+    /// `x += term`
+    pub fn shift<F: Scalar>(term: F, x: &mut [F]) {
+        for x in x {
+            *x += term;
+        }
+    }
+
+    /// Moves each element into `−limit ..= limit`.
+    pub fn clamp<F: Scalar>(limit: F, x: &mut [F]) {
+        for x in x {
+            *x = x.max(-limit).min(limit);
+        }
+    }
+
     /// `y += factor · x`
     pub fn axpy<F: Scalar>(factor: F, x: &[F], y: &mut [F]) {
         for (y, &x) in y.iter_mut().zip(x) {

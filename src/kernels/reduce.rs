@@ -1,6 +1,6 @@
 //! Sums, in a fixed order.
 
-use super::parallel::{self, Cost};
+use super::parallel::{self, Cost, Read, Write};
 use super::simd::multiversion;
 use crate::Scalar;
 
@@ -53,8 +53,19 @@ pub fn sum_abs<F: Scalar>(x: &[F]) -> F {
 /// `Σ x²` in `f64`: exact enough for a norm, and finite for every finite `f32`. Not finite if an element
 /// is not, or if an `f64` overflows.
 pub fn sum_squares<F: Scalar>(x: &[F]) -> f64 {
-    /// Elements summed in `F` before they go into the total.
-    const PIECE: usize = 4096;
+    /// Most sections, whose sums lie on the stack.
+    const SECTIONS: usize = 64;
+    let section = x.len().div_ceil(SECTIONS).next_multiple_of(PIECE).max(PIECE);
+    let mut sums = [0.0; SECTIONS];
+    let cut = (Read(x, section), Write(&mut sums, 1));
+    parallel::chunks(cut, Cost::elements(x.len()), |_, (x, sum)| sum[0] = squares_of_section(x));
+    sums.iter().sum()
+}
+
+/// Elements summed in `F` before they go into the total.
+const PIECE: usize = 4096;
+
+fn squares_of_section<F: Scalar>(x: &[F]) -> f64 {
     x.chunks(PIECE)
         .map(|piece| {
             let fast = sum_with(piece, |x| x * x);
@@ -123,11 +134,11 @@ pub fn add_plane_sums<F: Scalar>(x: &[F], plane: usize, out: &mut [F]) {
 /// `out[j] += Σ_i x[i][j]` over the rows of a row-major matrix: the gradient of a bias.
 pub fn add_column_sums<F: Scalar>(x: &[F], out: &mut [F]) {
     /// Columns of a task.
-    const PIECE: usize = 256;
+    const COLUMNS: usize = 256;
     let width = out.len();
-    parallel::chunks(parallel::Write(out, PIECE), Cost::elements(x.len()), |i, out| {
+    parallel::chunks(Write(out, COLUMNS), Cost::elements(x.len()), |i, out| {
         for row in x.chunks_exact(width) {
-            add_to(&row[i * PIECE..][..out.len()], out);
+            add_to(&row[i * COLUMNS..][..out.len()], out);
         }
     });
 }
@@ -138,7 +149,7 @@ mod tests {
 
     #[test]
     fn sums_equal_the_plain_ones() {
-        for len in [0, 1, 31, 32, 33, 100, 5000] {
+        for len in [0, 1, 31, 32, 33, 100, 5000, 700_000] {
             let x: Vec<f64> = (0..len).map(|i| f64::from(i * 7 % 13) - 6.0).collect();
             let y: Vec<f64> = (0..len).map(|i| f64::from(i * 5 % 11) - 5.0).collect();
             // Small whole numbers: every order of summing is exact.

@@ -1,6 +1,6 @@
 //! Adam and AdamW.
 
-use super::ensure;
+use super::{correction, ensure_betas, ensure_eps};
 use crate::kernels::simd::multiversion;
 use crate::{Decay, Optimizer, Result, Scalar, StepInfo};
 
@@ -11,7 +11,7 @@ use crate::{Decay, Optimizer, Result, Scalar, StepInfo};
 /// the root.
 ///
 /// Defaults are the paper's: `β₁` 0.9, `β₂` 0.999, `eps` 1e-8; a good first rate is 1e-3 to 1e-4. The course
-/// notes have `β₂` 0.99: [`Adam::course`]. Weight decay given to the driver as [`Decay::L2`] is PyTorch's
+/// notes have `β₂` 0.99: [`Adam::course`]; so has fastai: [`Adam::fastai`]. Weight decay given to the driver as [`Decay::L2`] is PyTorch's
 /// `Adam(weight_decay)`.
 ///
 /// State: `exp_avg`, `exp_avg_sq`, and with AMSGrad `max_exp_avg_sq`.
@@ -54,9 +54,20 @@ impl Adam {
         Self { beta1: 0.9, beta2: 0.999, eps: 1e-8, amsgrad: false }
     }
 
-    /// With the course notes' `β₂` of 0.99, which is fastai's too.
+    /// With the course notes' `β₂` of 0.99.
     pub fn course() -> Self {
         Self { beta2: 0.99, ..Self::new() }
+    }
+
+    /// With fastai's defaults: `β₂` 0.99 and `eps` 1e-5. Its optimizer decays weights too, decoupled and by
+    /// 0.01: `AdamW::new().adam(Adam::fastai())`.
+    ///
+    /// ```
+    /// use layerwise::prelude::*;
+    /// assert_eq!(Adam::fastai(), Adam::new().betas(0.9, 0.99).eps(1e-5));
+    /// ```
+    pub fn fastai() -> Self {
+        Self { eps: 1e-5, ..Self::course() }
     }
 
     /// How much of each moment stays, `0 ≤ β < 1`.
@@ -85,19 +96,20 @@ impl<F: Scalar> Optimizer<F> for Adam {
     }
 
     fn check(&self) -> Result<()> {
-        for (field, beta) in [("beta1", self.beta1), ("beta2", self.beta2)] {
-            ensure((0.0..1.0).contains(&beta), "Adam", field, "0 ≤ beta < 1", beta)?;
-        }
-        ensure(self.eps > 0.0 && self.eps.is_finite(), "Adam", "eps", "above 0", self.eps)
+        ensure_betas("Adam", self.beta1, self.beta2)?;
+        ensure_eps("Adam", self.eps)
+    }
+
+    fn has_momentum(&self) -> bool {
+        true
     }
 
     fn update(&self, info: &StepInfo, value: &mut [F], grad: &[F], state: &mut [&mut [F]]) {
-        // Corrections in f64: 1 − β₂ᵗ loses digits in f32 at first.
-        let t = i32::try_from(info.step).unwrap_or(i32::MAX);
-        let (of_m, of_v) = (1.0 - self.beta1.powi(t), 1.0 - self.beta2.powi(t));
+        let beta1 = info.momentum.unwrap_or(self.beta1);
+        let (of_m, of_v) = (correction(beta1, info.step), correction(self.beta2, info.step));
         let rule = Rule {
-            beta1: F::lit(self.beta1),
-            rest1: F::lit(1.0 - self.beta1),
+            beta1: F::lit(beta1),
+            rest1: F::lit(1.0 - beta1),
             beta2: F::lit(self.beta2),
             rest2: F::lit(1.0 - self.beta2),
             eps: F::lit(self.eps),
@@ -197,6 +209,10 @@ impl<F: Scalar> Optimizer<F> for AdamW {
 
     fn check(&self) -> Result<()> {
         Optimizer::<F>::check(&self.adam)
+    }
+
+    fn has_momentum(&self) -> bool {
+        true
     }
 
     fn default_decay(&self) -> Decay {

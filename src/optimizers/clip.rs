@@ -21,7 +21,8 @@ pub enum Clip {
 impl Clip {
     pub(super) fn check(&self) -> crate::Result<()> {
         let (Clip::Norm(limit) | Clip::Value(limit)) = *self;
-        super::ensure(limit > 0.0, "ModelOptimizer", "clip", "above 0", limit)
+        // Infinity is allowed: it only measures.
+        crate::error::ensure(limit > 0.0, "ModelOptimizer", "clip", "above 0", limit)
     }
 
     /// The factor for all gradients, given their norm.

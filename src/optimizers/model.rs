@@ -3,22 +3,26 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::apply::{Job, centralize, elements, norm};
 use super::groups::check_decay;
-use super::{Clip, GroupOptions, ensure};
+use super::{Clip, GroupOptions, ensure_at_least_zero};
+use crate::error::ensure;
 use crate::kernels::parallel::{self, Cost};
 use crate::kernels::update::{self, MAX_STATES};
-use crate::kernels::{elementwise, reduce};
 use crate::schedules::Constant;
 use crate::{
-    Decay, Entry, EntryMut, Error, Group, Optimizer, Param, ParamId, Result, Scalar, Schedule,
+    Decay, Entry, EntryMut, Group, Optimizer, Param, ParamId, Result, Role, Scalar, Schedule,
     Sequential, StepInfo, Visitor, VisitorMut,
 };
 
 /// Drives an [`Optimizer`] over a whole model: learning rate, schedule, clipping, decay, groups, state.
 ///
 /// State belongs to a parameter's identity: freezing, inserting layers or cloning the model cannot mix it
-/// up. A frozen parameter has none and costs nothing. [`ModelOptimizer::step`] uses gradients up: there
-/// is no `zero_grad` to forget, and gradient accumulation is calling `backward` several times before it.
+/// up. A frozen parameter has none and costs nothing; unfrozen, it starts afresh. [`ModelOptimizer::step`]
+/// uses gradients up: there is no `zero_grad` to forget.
+///
+/// A gradient goes through this, in one pass over memory: mean over gathered batches
+/// ([`ModelOptimizer::accumulate`]), centralisation, clipping, weight decay, the rule.
 ///
 /// ```
 /// use layerwise::prelude::*;
@@ -38,9 +42,15 @@ pub struct ModelOptimizer<F: Scalar = f32> {
     rule: Arc<dyn Optimizer<F>>,
     lr: f64,
     schedule: Box<dyn Schedule>,
+    momentum: Option<Box<dyn Schedule>>,
     clip: Option<Clip>,
     decay: Option<Decay>,
-    groups: HashMap<Group, GroupOptions<F>>,
+    decay_all: bool,
+    centralize: bool,
+    accumulate: u64,
+    /// Calls of `step` since the last update.
+    gathered: u64,
+    pub(super) groups: HashMap<Group, GroupOptions<F>>,
     states: HashMap<ParamId, State<F>>,
     steps: u64,
 }
@@ -49,7 +59,18 @@ pub struct ModelOptimizer<F: Scalar = f32> {
 #[derive(Debug)]
 struct State<F> {
     steps: u64,
+    names: &'static [&'static str],
     arrays: Vec<Vec<F>>,
+}
+
+impl<F: Scalar> State<F> {
+    fn new(names: &'static [&'static str], len: usize) -> Self {
+        Self { steps: 0, names, arrays: vec![vec![F::zero(); len]; names.len()] }
+    }
+
+    fn fits(&self, names: &'static [&'static str], len: usize) -> bool {
+        self.names == names && self.arrays.iter().all(|array| array.len() == len)
+    }
 }
 
 /// What a step did.
@@ -58,9 +79,11 @@ struct State<F> {
 pub struct StepReport {
     /// The learning rate of the default group.
     pub lr: f64,
-    /// L2 norm of all gradients together, before clipping.
+    /// The momentum, if it follows a schedule.
+    pub momentum: Option<f64>,
+    /// L2 norm of all gradients together, before centralising and clipping.
     pub grad_norm: f64,
-    /// Parameters updated: whole arrays, not elements.
+    /// Parameters updated: whole arrays, not elements. 0 in a call that only gathered.
     pub parameters: usize,
 }
 
@@ -71,8 +94,13 @@ impl<F: Scalar> ModelOptimizer<F> {
             rule: Arc::new(rule),
             lr,
             schedule: Box::new(Constant),
+            momentum: None,
             clip: None,
             decay: None,
+            decay_all: true,
+            centralize: false,
+            accumulate: 1,
+            gathered: 0,
             groups: HashMap::new(),
             states: HashMap::new(),
             steps: 0,
@@ -82,6 +110,26 @@ impl<F: Scalar> ModelOptimizer<F> {
     /// Lets the learning rate follow a schedule of the step.
     pub fn schedule(mut self, schedule: impl Schedule + 'static) -> Self {
         self.schedule = Box::new(schedule);
+        self
+    }
+
+    /// Lets the momentum follow a schedule of the step, whose values are the momenta themselves and at
+    /// least 0 and below 1. It takes the place of `μ` in [`super::Sgd`] and [`super::RmsProp`], which need a momentum
+    /// of their own to keep a velocity, and of `β₁` in Adam's family and [`super::Lion`].
+    ///
+    /// ```
+    /// use layerwise::prelude::*;
+    ///
+    /// let mut model = Sequential::builder([1]).add(Linear::new(1)).build()?;
+    /// let momentum = LinearWarmup::new(4).start(0.5).scaled(0.8); // from 0.4 to 0.8
+    /// let mut optimizer = ModelOptimizer::new(Sgd::new().momentum(0.8), 0.1).momentum_schedule(momentum);
+    /// model.forward(&Array2::ones((1, 1)))?;
+    /// model.backward(&Array2::ones((1, 1)))?;
+    /// assert_eq!(optimizer.step(&mut model)?.momentum, Some(0.4));
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    pub fn momentum_schedule(mut self, schedule: impl Schedule + 'static) -> Self {
+        self.momentum = Some(Box::new(schedule));
         self
     }
 
@@ -97,6 +145,43 @@ impl<F: Scalar> ModelOptimizer<F> {
         self
     }
 
+    /// Whether weight decay acts on biases, scales and shifts too; default true, as in PyTorch. With false
+    /// only parameters of [`Role::Weight`] decay, which is fastai's `wd_bn_bias=False`.
+    pub fn decay_all(mut self, decay_all: bool) -> Self {
+        self.decay_all = decay_all;
+        self
+    }
+
+    /// Takes from the gradient of each weight of two or more axes its mean over all axes but the first, the
+    /// output's; default false. The weights of one output then keep their mean (Yong et al. 2020).
+    #[doc(alias = "gradient centralization")]
+    pub fn centralize(mut self, centralize: bool) -> Self {
+        self.centralize = centralize;
+        self
+    }
+
+    /// Updates in every `calls`-th call of [`ModelOptimizer::step`] only, by the mean of the gradients
+    /// gathered since; at least 1, default 1. So small batches train like one that is `calls` times
+    /// larger, but for batch norm. Schedules and [`ModelOptimizer::steps`] count updates.
+    ///
+    /// ```
+    /// use layerwise::prelude::*;
+    ///
+    /// let mut model = Sequential::builder([1]).add(Linear::new(1).bias(false).weight_init(Zeros)).build()?;
+    /// let mut optimizer = ModelOptimizer::new(Sgd::new(), 1.0).accumulate(2);
+    /// for grad in [1.0, 3.0] {
+    ///     model.forward(&Array2::ones((1, 1)))?;
+    ///     model.backward(&Array2::from_elem((1, 1), grad))?;
+    ///     optimizer.step(&mut model)?;
+    /// }
+    /// assert_eq!((model.value("0.weight").unwrap().sum(), optimizer.steps()), (-2.0, 1));
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    pub fn accumulate(mut self, calls: u64) -> Self {
+        self.accumulate = calls;
+        self
+    }
+
     /// Options of the parameters in `group`; see [`crate::Sequential::assign_group`].
     pub fn group(mut self, group: Group, options: GroupOptions<F>) -> Self {
         self.set_group(group, options);
@@ -106,6 +191,11 @@ impl<F: Scalar> ModelOptimizer<F> {
     /// Like [`ModelOptimizer::group`], at any time.
     pub fn set_group(&mut self, group: Group, options: GroupOptions<F>) {
         self.groups.insert(group, options);
+    }
+
+    /// The base learning rate of a group, without the schedule's factor.
+    pub fn group_lr(&self, group: Group) -> f64 {
+        self.lr * self.groups.get(&group).map_or(1.0, |options| options.lr_scale)
     }
 
     /// The base learning rate.
@@ -118,151 +208,142 @@ impl<F: Scalar> ModelOptimizer<F> {
         self.lr = lr;
     }
 
-    /// Steps taken so far.
+    /// Updates so far.
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// What the rule keeps, by parameter and name: `0.weight.exp_avg`. In the model's order; nothing for a
+    /// parameter that was never updated.
+    ///
+    /// ```
+    /// use layerwise::prelude::*;
+    ///
+    /// let mut model = Sequential::builder([2]).add(Linear::new(1).bias(false)).build()?;
+    /// let mut optimizer = ModelOptimizer::new(Sgd::new().momentum(0.9), 0.1);
+    /// model.forward(&Array2::ones((1, 2)))?;
+    /// model.backward(&Array2::ones((1, 1)))?;
+    /// optimizer.step(&mut model)?;
+    /// let mut names = Vec::new();
+    /// optimizer.visit_state(&model, |name, state| names.push((name.to_string(), state.to_vec())));
+    /// assert_eq!(names, [("0.weight.momentum_buffer".to_string(), vec![1.0, 1.0])]);
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    pub fn visit_state(&self, model: &Sequential<F>, mut each: impl FnMut(&str, &[F])) {
+        model.visit(&mut Visitor::new(&mut |name, entry| {
+            if let Entry::Param(param) = entry
+                && let Some(state) = self.states.get(&param.id())
+            {
+                for (array, values) in state.names.iter().zip(&state.arrays) {
+                    each(&format!("{name}.{array}"), values);
+                }
+            }
+        }));
     }
 
     /// Updates every trainable parameter and clears the gradients it used.
     ///
     /// # Errors
-    /// [`Error::MissingGradient`], [`Error::NonFinite`] with the parameter's name, [`Error::Setting`]. All
+    /// [`crate::Error::MissingGradient`], [`crate::Error::NonFinite`] with the parameter's name, [`crate::Error::Setting`]. All
     /// before anything is changed, gradients included.
     pub fn step(&mut self, model: &mut Sequential<F>) -> Result<StepReport> {
         self.check()?;
+        parallel::enter(Cost::elements(5 * elements(model)), || self.step_in_pool(model))
+    }
+
+    fn step_in_pool(&mut self, model: &mut Sequential<F>) -> Result<StepReport> {
         let step = self.steps + 1;
-        let (grad_norm, elements) = survey(model, step)?;
-        let lr = self.lr * self.schedule.factor(self.steps);
-        ensure(lr >= 0.0 && lr.is_finite(), "ModelOptimizer", "learning rate", "at least 0", lr)?;
+        let sum_norm = norm(model, step)?;
+        let (lr, momentum) = (self.scheduled_lr()?, self.scheduled_momentum()?);
+        self.gathered += 1;
+        let share = 1.0 / self.gathered as f64;
+        let grad_norm = sum_norm * share;
         let mut parameters = 0;
-        parallel::enter(Cost::elements(4 * elements), || {
+        if self.gathered >= self.accumulate {
+            let info = StepInfo { step, lr, momentum };
             model.visit_mut(&mut VisitorMut::new(&mut |_, entry| {
-                if let EntryMut::Param(param) = entry
-                    && param.trainable()
-                {
-                    self.update(param, lr, grad_norm);
-                    parameters += 1;
+                if let EntryMut::Param(param) = entry {
+                    parameters += usize::from(self.update(param, info, grad_norm, share));
                 }
             }));
-        });
-        self.steps = step;
-        Ok(StepReport { lr, grad_norm, parameters })
+            (self.steps, self.gathered) = (step, 0);
+        }
+        Ok(StepReport { lr, momentum, grad_norm, parameters })
+    }
+
+    /// Begins gathering anew: the gradients gathered so far were thrown away.
+    pub(crate) fn forget_gathered(&mut self) {
+        self.gathered = 0;
+    }
+
+    fn scheduled_lr(&self) -> Result<f64> {
+        let lr = self.lr * self.schedule.factor(self.steps);
+        ensure_at_least_zero("ModelOptimizer", "learning rate", lr)?;
+        Ok(lr)
+    }
+
+    fn scheduled_momentum(&self) -> Result<Option<f64>> {
+        let Some(schedule) = &self.momentum else { return Ok(None) };
+        let momentum = schedule.factor(self.steps);
+        super::ensure_fraction("ModelOptimizer", "scheduled momentum", momentum)?;
+        Ok(Some(momentum))
     }
 
     fn check(&self) -> Result<()> {
-        ensure(
-            self.lr >= 0.0 && self.lr.is_finite(),
-            "ModelOptimizer",
-            "lr",
-            "at least 0",
-            self.lr,
-        )?;
-        self.rule.check()?;
-        check_decay(self.decay.unwrap_or(self.rule.default_decay()))?;
+        ensure_at_least_zero("ModelOptimizer", "lr", self.lr)?;
+        ensure(self.accumulate > 0, "ModelOptimizer", "accumulate", "at least 1", self.accumulate)?;
+        self.schedule.check()?;
+        self.momentum.as_ref().map_or(Ok(()), |schedule| schedule.check())?;
         self.clip.map_or(Ok(()), |clip| clip.check())?;
+        check_decay(self.decay.unwrap_or(Decay::None))?;
+        self.check_rule(&*self.rule)?;
         for options in self.groups.values() {
             options.check()?;
+            options.rule.as_ref().map_or(Ok(()), |rule| self.check_rule(&**rule))?;
         }
-        let mut rules =
-            self.groups.values().filter_map(|options| options.rule.as_ref()).chain([&self.rule]);
-        match rules.find(|rule| rule.state_names().len() > MAX_STATES) {
-            Some(rule) => Err(Error::Setting {
-                kind: "Optimizer",
-                field: "state_names",
-                must_be: "at most 8 names",
-                got: rule.state_names().len().to_string(),
-            }),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
-    fn update(&mut self, param: &mut Param<F>, lr: f64, grad_norm: f64) {
+    fn check_rule(&self, rule: &dyn Optimizer<F>) -> Result<()> {
+        rule.check()?;
+        check_decay(rule.default_decay())?;
+        let names = rule.state_names().len();
+        ensure(names <= MAX_STATES, "Optimizer", "state_names", "at most 8 names", names)?;
+        let valid = self.momentum.is_none() || rule.has_momentum();
+        let must_be = "left out where a rule has no momentum";
+        ensure(valid, "ModelOptimizer", "momentum_schedule", must_be, format_args!("{rule:?}"))
+    }
+
+    /// Updates one parameter, if it is trainable.
+    fn update(&mut self, param: &mut Param<F>, info: StepInfo, norm: f64, share: f64) -> bool {
+        if !param.trainable() {
+            self.states.remove(&param.id());
+            return false;
+        }
+        if self.centralize {
+            centralize(param);
+        }
         let options = self.groups.get(&param.group());
-        let rule =
-            options.and_then(|options| options.rule.clone()).unwrap_or_else(|| self.rule.clone());
+        let own_rule = options.and_then(|options| options.rule.as_ref());
+        let rule = &**own_rule.unwrap_or(&self.rule);
         let decay = options.and_then(|options| options.weight_decay).or(self.decay);
-        let job = Job {
-            decay: decay.unwrap_or_else(|| rule.default_decay()),
-            clip: self.clip,
-            factor: F::lit(self.clip.map_or(1.0, |clip| clip.factor(grad_norm))),
-            info: StepInfo { step: 0, lr: lr * options.map_or(1.0, |options| options.lr_scale) },
-        };
-        let (id, len, names) = (param.id(), param.numel(), rule.state_names().len());
-        let state = self.states.entry(id).or_insert_with(|| State { steps: 0, arrays: Vec::new() });
-        if state.arrays.len() != names || state.arrays.iter().any(|array| array.len() != len) {
-            // New, or the group changed to a rule that keeps something else.
-            *state = State { steps: 0, arrays: vec![vec![F::zero(); len]; names] };
+        let decays = self.decay_all || param.role() == Role::Weight;
+        let decay =
+            if decays { decay.unwrap_or_else(|| rule.default_decay()) } else { Decay::None };
+        let lr = info.lr * options.map_or(1.0, |options| options.lr_scale);
+        let (names, len) = (rule.state_names(), param.numel());
+        let state = self.states.entry(param.id()).or_insert_with(|| State::new(names, len));
+        if !state.fits(names, len) {
+            // The group changed to a rule that keeps something else.
+            *state = State::new(names, len);
         }
-        if let Some((value, grad)) = param.take_grad() {
-            state.steps += 1;
-            let job = Job { info: StepInfo { step: state.steps, ..job.info }, ..job };
-            update::pieces(value, grad, &mut state.arrays, |value, grad, state| {
-                job.piece(&*rule, value, grad, state);
-            });
-        }
-    }
-}
-
-/// One parameter's update in one step.
-#[derive(Debug, Clone, Copy)]
-struct Job<F> {
-    decay: Decay,
-    clip: Option<Clip>,
-    factor: F,
-    info: StepInfo,
-}
-
-impl<F: Scalar> Job<F> {
-    /// Everything that happens to one piece of a parameter, while it is in the cache.
-    fn piece(
-        &self,
-        rule: &dyn Optimizer<F>,
-        value: &mut [F],
-        grad: &mut [F],
-        state: &mut [&mut [F]],
-    ) {
-        match self.clip {
-            Some(Clip::Norm(_)) if self.factor < F::one() => elementwise::scale(self.factor, grad),
-            Some(Clip::Value(limit)) => {
-                let limit = F::lit(limit);
-                grad.iter_mut().for_each(|g| *g = g.max(-limit).min(limit));
-            }
-            _ => {}
-        }
-        match self.decay {
-            Decay::None => {}
-            Decay::L2(lambda) => elementwise::axpy(F::lit(lambda), value, grad),
-            Decay::Decoupled(lambda) => {
-                elementwise::scale(F::lit(1.0 - self.info.lr * lambda), value)
-            }
-        }
-        rule.update(&self.info, value, grad, state);
-        grad.fill(F::zero());
-    }
-}
-
-/// The norm of all gradients and the number of their elements, if every trainable parameter has a
-/// finite one.
-fn survey<F: Scalar>(model: &Sequential<F>, step: u64) -> Result<(f64, usize)> {
-    let (mut squares, mut elements, mut problem) = (0.0, 0, None);
-    model.visit(&mut Visitor::new(&mut |name, entry| {
-        let Entry::Param(param) = entry else { return };
-        if !param.trainable() || problem.is_some() {
-            return;
-        }
-        let Some(grad) = param.grad() else {
-            problem = Some(Error::MissingGradient { name: name.to_string() });
-            return;
-        };
-        let sum = grad.as_slice().map_or(0.0, reduce::sum_squares);
-        if !sum.is_finite() {
-            problem = Some(Error::NonFinite { what: format!("gradient of {name}"), step });
-        }
-        squares += sum;
-        elements += param.numel();
-    }));
-    match problem {
-        Some(problem) => Err(problem),
-        None => Ok((squares.sqrt(), elements)),
+        let Some((value, grad)) = param.take_grad() else { return false };
+        state.steps += 1;
+        let info = StepInfo { step: state.steps, lr, ..info };
+        let job = Job::new(info, decay, self.clip, norm, share);
+        update::pieces(value, grad, &mut state.arrays, |value, grad, state| {
+            job.piece(rule, value, grad, state);
+        });
+        true
     }
 }

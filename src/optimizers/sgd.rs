@@ -1,6 +1,6 @@
 //! Stochastic gradient descent.
 
-use super::ensure;
+use super::{ensure, ensure_fraction};
 use crate::kernels::simd::multiversion;
 use crate::{Optimizer, Result, Scalar, StepInfo};
 
@@ -67,8 +67,7 @@ impl<F: Scalar> Optimizer<F> for Sgd {
     }
 
     fn check(&self) -> Result<()> {
-        let valid = (0.0..1.0).contains(&self.momentum);
-        ensure(valid, "Sgd", "momentum", "0 ≤ momentum < 1", self.momentum)?;
+        ensure_fraction("Sgd", "momentum", self.momentum)?;
         let valid = (0.0..=1.0).contains(&self.dampening);
         ensure(valid, "Sgd", "dampening", "0 ≤ dampening ≤ 1", self.dampening)?;
         let valid = !self.nesterov || self.momentum > 0.0;
@@ -77,8 +76,12 @@ impl<F: Scalar> Optimizer<F> for Sgd {
         ensure(valid, "Sgd", "dampening", "0 with nesterov", self.dampening)
     }
 
+    fn has_momentum(&self) -> bool {
+        self.momentum > 0.0
+    }
+
     fn update(&self, info: &StepInfo, value: &mut [F], grad: &[F], state: &mut [&mut [F]]) {
-        let (lr, momentum) = (F::lit(info.lr), F::lit(self.momentum));
+        let (lr, momentum) = (F::lit(info.lr), F::lit(info.momentum.unwrap_or(self.momentum)));
         let [velocity] = state else { return descend(lr, grad, value) };
         let share = if info.step == 1 { F::one() } else { F::one() - F::lit(self.dampening) };
         with_momentum(lr, momentum, share, self.nesterov, grad, velocity, value);

@@ -191,6 +191,38 @@ impl<F: Scalar> Sequential<F> {
         self.each_selected(select, |param| param.set_group(group))
     }
 
+    /// Divides the parameters into groups by their names, from the lowest layers up, each going to the
+    /// first pattern that [`ParamInfo::matches`]; those that match none stay where they are. Returns one group for
+    /// each pattern, numbered from 1, for [`crate::optimizers::ModelOptimizer::differential`].
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] for a pattern that no parameter went to; nothing is changed then.
+    ///
+    /// ```
+    /// use layerwise::prelude::*;
+    ///
+    /// let mut model = Sequential::builder([4]).add(Linear::new(3)).add_named("head", Linear::new(2)).build()?;
+    /// let groups = model.layer_groups(&["0.*", "head.*"])?;
+    /// assert_eq!(groups, [Group::new(1), Group::new(2)]);
+    /// assert!(model.layer_groups(&["head.*", "heda.*"]).is_err());
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    pub fn layer_groups(&mut self, patterns: &[&str]) -> Result<Vec<Group>> {
+        let group_of = |info: &ParamInfo| patterns.iter().position(|p| info.matches(p));
+        let used: Vec<_> = self.params().filter_map(|info| group_of(&info)).collect();
+        if let Some(unused) = (0..patterns.len()).find(|i| !used.contains(i)) {
+            return Err(self.unknown(patterns[unused]));
+        }
+        let too_many =
+            || Error::setting("layer_groups", "patterns", "fewer than 65536", patterns.len());
+        let count = u16::try_from(patterns.len()).map_err(|_| too_many())?;
+        let groups: Vec<Group> = (1..=count).map(Group::new).collect();
+        for (i, &group) in groups.iter().enumerate() {
+            self.assign_group(group, |info| group_of(info) == Some(i));
+        }
+        Ok(groups)
+    }
+
     /// Puts a penalty on the selected parameters, in place of the one they had; see
     /// [`Sequential::regularize`].
     ///

@@ -117,6 +117,7 @@ impl<F: Scalar, L: Loss<F>> Trainer<L, F> {
         let result = self.try_step(model, x.into_view(), target);
         if result.is_err() {
             model.zero_grad();
+            self.optimizer.forget_gathered();
         }
         result
     }
@@ -142,7 +143,7 @@ impl<F: Scalar, L: Loss<F>> Trainer<L, F> {
         let penalty = model.regularize();
         let report = self.optimizer.step(model)?;
         model.commit()?;
-        let StepReport { lr, grad_norm, parameters } = report;
+        let StepReport { lr, grad_norm, parameters, .. } = report;
         Ok(Step { step, samples, loss, penalty, grad_norm, lr, parameters })
     }
 

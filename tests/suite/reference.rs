@@ -76,12 +76,19 @@ reference_tests! {
         "init_scale" => initializers::check;
     }
     optimizers_follow_pytorch_step_by_step: "optimizer" {
-        "optimizer_sgd" "optimizer_adam" "optimizer_adamw" => optimizers::check;
+        "optimizer_sgd" "optimizer_adagrad" "optimizer_adadelta" "optimizer_rmsprop" => optimizers::check;
+        "optimizer_adam" "optimizer_adamw" "optimizer_nadam" "optimizer_radam" => optimizers::check;
+        "optimizer_adamax" => optimizers::check;
         "clip_by_norm" => optimizers::check_clip_by_norm;
         "clip_by_value" => optimizers::check_clip_by_value;
     }
     schedules_follow_pytorch_step_by_step: "schedule" {
-        "schedule_step" "schedule_exponential" => schedules::check;
+        "schedule_step" "schedule_multi_step" "schedule_exponential" => schedules::check;
+        "schedule_inverse_time" "schedule_polynomial" "schedule_cosine" => schedules::check;
+        "schedule_warm_restarts" "schedule_snapshot" "schedule_cyclic" => schedules::check;
+        "schedule_linear_warmup" "schedule_warmup_cosine" => schedules::check;
+        "schedule_one_cycle" => schedules::check_one_cycle;
+        "schedule_plateau" => schedules::check_plateau;
     }
     whole_networks_train_as_in_pytorch: "network" {
         "network" => networks::check;

@@ -52,6 +52,13 @@ fn the_courses_spirals_are_learned_by_every_rule_and_loss() {
     );
     assert!(final_loss(cross(), ModelOptimizer::new(Adam::new(), 0.01), 100) < 0.15);
     assert!(final_loss(cross(), ModelOptimizer::new(AdamW::new(), 0.01), 100) < 0.15);
+    assert!(final_loss(cross(), ModelOptimizer::new(AdaGrad::new(), 0.1), 100) < 0.15);
+    assert!(final_loss(cross(), ModelOptimizer::new(AdaDelta::new(), 1.0), 200) < 0.25);
+    assert!(final_loss(cross(), ModelOptimizer::new(RmsProp::new(), 0.01), 100) < 0.15);
+    assert!(final_loss(cross(), ModelOptimizer::new(NAdam::new(), 0.01), 100) < 0.15);
+    assert!(final_loss(cross(), ModelOptimizer::new(RAdam::new(), 0.01), 100) < 0.15);
+    assert!(final_loss(cross(), ModelOptimizer::new(Adamax::new(), 0.02), 100) < 0.15);
+    assert!(final_loss(cross(), ModelOptimizer::new(Lion::new(), 0.003), 100) < 0.15);
     assert!(final_loss(MulticlassHinge::new(), ModelOptimizer::new(Adam::new(), 0.01), 100) < 0.2);
 }
 

@@ -66,6 +66,11 @@ impl<'a, F: Scalar> Check<'a, F> {
         self.case.config()
     }
 
+    /// Demands more than the case does.
+    pub(super) fn tighten(&mut self, tolerance: f64) {
+        self.tolerance = self.tolerance.min(tolerance);
+    }
+
     pub(super) fn has(&self, name: &str) -> bool {
         self.case.tensor(name).is_ok()
     }

@@ -3,7 +3,9 @@
 use layerwise::Decay;
 use layerwise::Scalar;
 use layerwise::ndarray::{ArrayD, Axis, stack};
-use layerwise::optimizers::{Adam, AdamW, Clip, ModelOptimizer, Sgd};
+use layerwise::optimizers::{
+    AdaDelta, AdaGrad, Adam, AdamW, Adamax, Clip, ModelOptimizer, NAdam, RAdam, RmsProp, Sgd,
+};
 
 use super::cases::Config;
 use super::check::{Check, Done};
@@ -23,20 +25,65 @@ pub(super) fn optimizer<F: Scalar>(
                 .nesterov(config.flag("nesterov")?);
             ModelOptimizer::new(rule, lr).weight_decay(Decay::L2(decay))
         }
+        "adagrad" => {
+            let rule = AdaGrad::new()
+                .lr_decay(config.number("lr_decay")?)
+                .initial(config.number("initial_accumulator_value")?)
+                .eps(config.number("eps")?);
+            ModelOptimizer::new(rule, lr).weight_decay(Decay::L2(decay))
+        }
+        "adadelta" => {
+            let rule = AdaDelta::new().rho(config.number("rho")?).eps(config.number("eps")?);
+            ModelOptimizer::new(rule, lr).weight_decay(Decay::L2(decay))
+        }
+        "rmsprop" => {
+            let rule = RmsProp::new()
+                .alpha(config.number("alpha")?)
+                .momentum(config.number("momentum")?)
+                .centered(config.flag("centered")?)
+                .eps(config.number("eps")?);
+            ModelOptimizer::new(rule, lr).weight_decay(Decay::L2(decay))
+        }
+        "nadam" => {
+            let [beta1, beta2] = betas(config)?;
+            let rule = NAdam::new()
+                .betas(beta1, beta2)
+                .eps(config.number("eps")?)
+                .momentum_decay(config.number("momentum_decay")?);
+            ModelOptimizer::new(rule, lr).weight_decay(kind_of_decay(config)?(decay))
+        }
+        "radam" => {
+            let [beta1, beta2] = betas(config)?;
+            let rule = RAdam::new().betas(beta1, beta2).eps(config.number("eps")?);
+            ModelOptimizer::new(rule, lr).weight_decay(kind_of_decay(config)?(decay))
+        }
+        "adamax" => {
+            let [beta1, beta2] = betas(config)?;
+            let rule = Adamax::new().betas(beta1, beta2).eps(config.number("eps")?);
+            ModelOptimizer::new(rule, lr).weight_decay(Decay::L2(decay))
+        }
         "adam" => ModelOptimizer::new(adam(config)?, lr).weight_decay(Decay::L2(decay)),
         "adamw" => ModelOptimizer::new(AdamW::new().adam(adam(config)?).weight_decay(decay), lr),
         _ => return Ok(None),
     }))
 }
 
+fn betas(config: Config<'_>) -> Result<[f64; 2], String> {
+    <[f64; 2]>::try_from(config.numbers("betas")?).map_err(|betas| format!("betas {betas:?}"))
+}
+
+fn kind_of_decay(config: Config<'_>) -> Result<fn(f64) -> Decay, String> {
+    Ok(if config.flag("decoupled_weight_decay")? { Decay::Decoupled } else { Decay::L2 })
+}
+
 fn adam(config: Config<'_>) -> Result<Adam, String> {
-    let betas = config.numbers("betas")?;
-    let &[beta1, beta2] = &betas[..] else { return Err(format!("betas {betas:?}")) };
+    let [beta1, beta2] = betas(config)?;
     let adam = Adam::new().betas(beta1, beta2).eps(config.number("eps")?);
     Ok(adam.amsgrad(config.flag("amsgrad")?))
 }
 
 pub(super) fn check<F: Scalar>(check: &mut Check<'_, F>) -> Done {
+    check.tighten(1e-5);
     let config = check.config();
     let kind = check.case.kind.trim_start_matches("optimizer_");
     let mut optimizer = optimizer::<F>(kind, config)?.ok_or("no such optimizer")?;
@@ -80,6 +127,7 @@ fn clipped<F: Scalar>(
 }
 
 pub(super) fn check_clip_by_norm<F: Scalar>(check: &mut Check<'_, F>) -> Done {
+    check.tighten(1e-5);
     if check.config().number("norm")? != 2.0 {
         return Err("only the L2 norm is in the crate".into());
     }
@@ -96,6 +144,7 @@ pub(super) fn check_clip_by_norm<F: Scalar>(check: &mut Check<'_, F>) -> Done {
 }
 
 pub(super) fn check_clip_by_value<F: Scalar>(check: &mut Check<'_, F>) -> Done {
+    check.tighten(1e-5);
     let g = check.tensor("g")?;
     let clip = Clip::Value(check.config().number("clip_value")?);
     let ([after, again], _) = clipped(clip, &g, &g)?;
