@@ -129,6 +129,17 @@ pub enum Error {
         /// What was given.
         got: String,
     },
+    /// A method that needs the whole Hessian was given too many variables.
+    #[error(
+        "Newton: needs at most {limit} variables, got {got}: the Hessian takes O(n²) memory and solving with it \
+         O(n³) time; use Lbfgs, or raise max_variables"
+    )]
+    TooManyVariables {
+        /// The most allowed.
+        limit: usize,
+        /// Variables given.
+        got: usize,
+    },
     /// The batch does not fit the model's input.
     #[error("input: {0}")]
     Input(ShapeError),

@@ -160,6 +160,13 @@ impl<F: Scalar> Param<F> {
         assign(&mut self.value, value)
     }
 
+    /// Replaces the elements by these, as many, in row-major order.
+    pub(crate) fn fill_from(&mut self, values: &[f64]) {
+        for (to, &from) in self.value.iter_mut().zip(values) {
+            *to = F::lit(from);
+        }
+    }
+
     /// The gradient gathered since the last update, if any was written.
     pub fn grad(&self) -> Option<View<'_, F>> {
         self.grad.as_ref().filter(|_| self.written).map(|grad| grad.view())

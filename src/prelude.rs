@@ -8,19 +8,20 @@ pub use crate::layers::{
 };
 pub use crate::losses::{CrossEntropy, Mse, MulticlassHinge, Reduction};
 pub use crate::optimizers::{
-    AdaDelta, AdaGrad, Adam, AdamW, Adamax, Clip, GroupOptions, Lion, ModelOptimizer, NAdam, RAdam,
-    RmsProp, Sgd,
+    AdaDelta, AdaGrad, Adam, AdamW, Adamax, Clip, GroupOptions, Lbfgs, Lion, ModelOptimizer, NAdam,
+    Newton, RAdam, RmsProp, Sgd,
 };
 pub use crate::regularizers::*;
 pub use crate::schedules::{
     Cosine, Cyclic, ExponentialDecay, InverseTime, LinearWarmup, MultiStep, OneCycle, Polynomial,
     ReduceOnPlateau, SnapshotCycles, StepDecay, WarmRestarts,
 };
-pub use crate::training::Trainer;
+pub use crate::training::{ModelObjective, Trainer};
 pub use crate::{
     Activation, Backward, Block, Buffer, Cache, Decay, Error, Fans, Forward, Group, Init,
-    Initializer, Layer, LayerSpec, Loss, Mode, Optimizer, Param, ParamInfo, Regularizer, Result,
-    Rng, Role, Scalar, Schedule, Seed, Sequential, SequentialBuilder, Shape, ShapeError,
-    Statistics, StepInfo, View, ViewMut, Workspace, layer_params,
+    Initializer, Layer, LayerSpec, Loss, Minimizer, Minimum, Mode, Objective, Optimizer, Param,
+    ParamInfo, Regularizer, Result, Rng, Role, Scalar, Schedule, Seed, Sequential,
+    SequentialBuilder, Shape, ShapeError, Statistics, StepInfo, View, ViewMut, Workspace,
+    layer_params,
 };
 pub use ndarray::{self, Array1, Array2, Array3, Array4, ArrayD, Axis};

@@ -1,11 +1,12 @@
 //! Samples with their targets, in memory.
 
 use std::fmt::Debug;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use ndarray::{ArrayD, ArrayRef, ArrayViewD, Axis, IxDyn, Slice};
 
-use super::Batches;
+use super::{Batch, Batches};
+use crate::workspace::view;
 use crate::{Error, Result, Scalar, Shape};
 
 /// Targets of a data set: `Vec<usize>` for class indices, `ArrayD` for values.
@@ -31,8 +32,13 @@ pub trait Targets: Debug + Send + Sync {
     /// Copies the targets of these samples, all in range, to the front of `into`.
     fn gather(&self, rows: &[usize], into: &mut Self);
 
+    /// The targets of these samples, all in range.
+    fn range(&self, rows: Range<usize>) -> Self::View<'_>;
+
     /// The first `rows` targets.
-    fn first(&self, rows: usize) -> Self::View<'_>;
+    fn first(&self, rows: usize) -> Self::View<'_> {
+        self.range(0..rows)
+    }
 }
 
 impl Targets for Vec<usize> {
@@ -53,8 +59,8 @@ impl Targets for Vec<usize> {
         }
     }
 
-    fn first(&self, rows: usize) -> &[usize] {
-        &self[..rows]
+    fn range(&self, rows: Range<usize>) -> &[usize] {
+        &self[rows]
     }
 }
 
@@ -78,8 +84,8 @@ impl<F: Scalar> Targets for ArrayD<F> {
         }
     }
 
-    fn first(&self, rows: usize) -> ArrayViewD<'_, F> {
-        self.slice_axis(Axis(0), Slice::from(..rows))
+    fn range(&self, rows: Range<usize>) -> ArrayViewD<'_, F> {
+        self.slice_axis(Axis(0), Slice::from(rows))
     }
 }
 
@@ -201,6 +207,13 @@ impl<F: Scalar, T: Targets> Dataset<F, T> {
     /// [`Error::Setting`] for a batch size of 0.
     pub fn batches(&self, batch_size: usize) -> Result<Batches<'_, F, T>> {
         Batches::new(self, batch_size)
+    }
+
+    /// Samples in order where they lie, with their targets; all in range.
+    pub(crate) fn rows(&self, rows: Range<usize>) -> Batch<'_, F, T> {
+        let len = self.shape.numel();
+        let x = &self.samples[rows.start * len..rows.end * len];
+        Batch { x: view(rows.len(), &self.shape, x), target: self.targets.range(rows) }
     }
 
     pub(super) fn gather(&self, rows: &[usize], into: &mut [F]) {

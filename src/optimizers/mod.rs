@@ -1,4 +1,4 @@
-//! Update rules, the driver that applies them to a model.
+//! Update rules, the driver that applies them to a model, and methods for full batches.
 //!
 //! | rule | update |
 //! |---|---|
@@ -15,17 +15,28 @@
 //!
 //! [`ModelOptimizer`] drives a rule over a model and brings everything that is not the rule: learning rate, its
 //! schedule and the momentum's, weight decay, clipping, accumulation, centralisation, groups.
+//!
+//! For full batches, and for functions of your own, there are methods that minimise an [`crate::Objective`]:
+//!
+//! | method | direction |
+//! |---|---|
+//! | [`Lbfgs`] | the Hessian's effect, learned from the last steps |
+//! | [`Newton`] | the Hessian itself, for up to about a thousand variables |
 
 mod adadelta;
 mod adagrad;
 mod adam;
 mod adamax;
 mod apply;
+mod cholesky;
 mod clip;
 mod groups;
+mod lbfgs;
+mod line_search;
 mod lion;
 mod model;
 mod nadam;
+mod newton;
 mod radam;
 mod rms_prop;
 mod sgd;
@@ -36,9 +47,11 @@ pub use adam::{Adam, AdamW};
 pub use adamax::Adamax;
 pub use clip::Clip;
 pub use groups::GroupOptions;
+pub use lbfgs::Lbfgs;
 pub use lion::Lion;
 pub use model::{ModelOptimizer, StepReport};
 pub use nadam::NAdam;
+pub use newton::Newton;
 pub use radam::RAdam;
 pub use rms_prop::RmsProp;
 pub use sgd::Sgd;

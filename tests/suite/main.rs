@@ -12,6 +12,7 @@ mod optimizers;
 mod params;
 mod reference;
 mod schedules;
+mod second_order;
 mod statistics;
 mod support;
 mod training;

@@ -11,6 +11,7 @@ mod coverage;
 mod held;
 mod initializers;
 mod layers;
+mod lbfgs;
 mod losses;
 mod networks;
 mod optimizers;
@@ -79,6 +80,8 @@ reference_tests! {
         "optimizer_sgd" "optimizer_adagrad" "optimizer_adadelta" "optimizer_rmsprop" => optimizers::check;
         "optimizer_adam" "optimizer_adamw" "optimizer_nadam" "optimizer_radam" => optimizers::check;
         "optimizer_adamax" => optimizers::check;
+        "lbfgs_rosenbrock" => lbfgs::check_rosenbrock;
+        "lbfgs_least_squares" => lbfgs::check_least_squares;
         "clip_by_norm" => optimizers::check_clip_by_norm;
         "clip_by_value" => optimizers::check_clip_by_value;
     }

@@ -50,8 +50,12 @@ impl Case {
         Config(&self.entry["config"])
     }
 
-    /// The bound on the error that stands in the entry, for `"f64"` or `"f32"`.
+    /// The bound on the error that stands in the entry, for `"f64"` or `"f32"`. An entry without one states
+    /// targets; what it has to compare is exact.
     pub(super) fn tolerance(&self, precision: &str) -> Result<f64, String> {
+        if self.entry["tolerance"].is_null() {
+            return Ok(1e-12);
+        }
         Config(&self.entry["tolerance"]).number(precision)
     }
 

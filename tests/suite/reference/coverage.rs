@@ -44,9 +44,6 @@ const NOT_YET: &[&str] = &[
     "smooth_l1",
     // regularizers
     "max_norm",
-    // optimizers
-    "lbfgs_least_squares",
-    "lbfgs_rosenbrock",
     // averages, metrics, preprocessing, files
     "average_ema",
     "average_polyak",
