@@ -105,9 +105,8 @@ fn train_and_test(options: &Options, train: &Dataset, test: &Dataset) -> layerwi
             begin.elapsed().as_secs_f64()
         );
     }
-    let correct = count_correct(&model, test)?;
+    let accuracy = 100.0 * accuracy(&model, test)?;
     let (images, seconds) = (test.len(), start.elapsed().as_secs_f64());
-    let accuracy = 100.0 * correct as f64 / images as f64;
     println!("test accuracy: {accuracy:.2} % ({images} images) in {seconds:.1} s");
     Ok(())
 }
@@ -115,27 +114,6 @@ fn train_and_test(options: &Options, train: &Dataset, test: &Dataset) -> layerwi
 fn style() -> ProgressStyle {
     ProgressStyle::with_template("{bar:40} {pos}/{len} {per_sec} {eta} {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
-}
-
-fn count_correct(model: &Sequential, data: &Dataset) -> layerwise::Result<usize> {
-    let mut workspace = Workspace::new();
-    let mut batches = data.batches(500)?;
-    let mut correct = 0;
-    while let Some(batch) = batches.next_batch() {
-        let logits = model.predict_with(batch.x, &mut workspace)?;
-        let rows = logits.outer_iter().zip(batch.target);
-        correct += rows.filter(|(row, class)| largest(row.iter()) == Some(**class)).count();
-    }
-    Ok(correct)
-}
-
-/// Index of the largest value, the first of several.
-fn largest<'a>(values: impl Iterator<Item = &'a f32>) -> Option<usize> {
-    let better = |best: Option<(usize, f32)>, (i, &value): (usize, &f32)| match best {
-        Some((_, top)) if value <= top => best,
-        _ => Some((i, value)),
-    };
-    values.enumerate().fold(None, better).map(|(i, _)| i)
 }
 
 /// The images and labels of one half, `train` or `t10k`, as grey values from 0 to 1.

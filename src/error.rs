@@ -239,14 +239,41 @@ pub enum Error {
     /// Samples and targets of a data set do not belong together, or an index is out of range.
     #[error("data set: {0}")]
     Data(String),
-    /// An IDX stream is not what its header says.
-    #[error("IDX: {0}")]
-    Idx(String),
+    /// A preprocessor or a fitted transform cannot take the samples.
+    #[error("preprocessing: {0}")]
+    Preprocessing(String),
+    /// A metric is not defined for a value it was given.
+    #[error("{metric}: {message}")]
+    Metric {
+        /// The metric, such as `Accuracy`.
+        metric: &'static str,
+        /// What is wrong.
+        message: String,
+    },
+    /// What was read is not what its format asks for.
+    #[error("{format}: {message}")]
+    Format {
+        /// The format, such as `IDX` or `CSV`.
+        format: &'static str,
+        /// Where, what was needed, and what was found.
+        message: String,
+    },
     /// Reading or writing failed.
     #[error("cannot {action}")]
     Io {
         /// What was being done.
         action: &'static str,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Reading or writing a file failed.
+    #[error("cannot {action} {}", path.display())]
+    File {
+        /// What was being done.
+        action: &'static str,
+        /// The file or folder.
+        path: std::path::PathBuf,
         /// Why it failed.
         #[source]
         source: std::io::Error,
@@ -307,6 +334,23 @@ impl Error {
         got: impl fmt::Display,
     ) -> Self {
         Self::Setting { kind, field, must_be, got: got.to_string() }
+    }
+
+    /// A stream that is not what its format asks for.
+    pub(crate) fn format(format: &'static str, message: impl Into<String>) -> Self {
+        Self::Format { format, message: message.into() }
+    }
+
+    /// The same problem, of data that lie in the file at `path`.
+    #[cfg(feature = "mmap")]
+    pub(crate) fn in_file(self, path: &std::path::Path) -> Self {
+        match self {
+            Self::Format { format, message } => {
+                Self::Format { format, message: format!("{}: {message}", path.display()) }
+            }
+            Self::Io { action, source } => Self::File { action, path: path.into(), source },
+            other => other,
+        }
     }
 
     /// The same problem, seen from the container that holds the layer.

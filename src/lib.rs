@@ -36,8 +36,12 @@
 //! | to | see |
 //! |---|---|
 //! | compose a model | [`Sequential`], [`layers`], [`activations`], [`initializers`] |
-//! | train it | [`training`], [`losses`], [`optimizers`], [`schedules`], [`regularizers`], [`data`] |
-//! | write a part of your own | [`Layer`], [`Activation`], [`Optimizer`], [`Initializer`], [`Regularizer`], [`Loss`], [`Schedule`] |
+//! | train it | [`training`], [`losses`], [`optimizers`], [`schedules`], [`regularizers`] |
+//! | read, divide and batch data | [`data`] |
+//! | center, scale and whiten it | [`preprocessing`] |
+//! | vary it while training | [`augment`] |
+//! | measure how good a model is | [`metrics`] |
+//! | write a part of your own | [`Layer`], [`Activation`], [`Optimizer`], [`Initializer`], [`Regularizer`], [`Loss`], [`Schedule`], [`Metric`], [`data::Source`], [`augment::Augmentation`] |
 //! | prove it right | [`gradcheck`] |
 //! | read the guide | [`guide`] |
 //!
@@ -46,6 +50,11 @@
 //! | feature | default | |
 //! |---|---|---|
 //! | `rayon` | yes | parallel kernels, in whichever rayon pool the caller runs them; results do not change |
+//! | `csv` | no | tables of numbers and classes: `data::Csv` |
+//! | `digits` | no | 1,797 handwritten digits for tests and first steps, 43 kB in the binary: `data::digits` |
+//! | `image` | no | folders of PNG and JPEG files: `data::ImageFolder` |
+//! | `mmap` | no | IDX and CIFAR files larger than memory: `data::Map` |
+//! | `npz` | no | NumPy's archives: `data::read_npz`; single `.npy` files need no feature |
 //!
 //! # Arrays
 //!
@@ -61,6 +70,7 @@ mod error;
 mod initializer;
 mod layer;
 mod loss;
+mod metric;
 mod objective;
 mod optimizer;
 mod param;
@@ -73,6 +83,7 @@ mod visit;
 mod workspace;
 
 pub mod activations;
+pub mod augment;
 pub mod data;
 pub mod gradcheck;
 pub mod initializers;
@@ -80,8 +91,10 @@ pub mod initializers;
 pub mod kernels;
 pub mod layers;
 pub mod losses;
+pub mod metrics;
 pub mod optimizers;
 pub mod prelude;
+pub mod preprocessing;
 pub mod regularizers;
 pub mod schedules;
 pub mod sequential;
@@ -93,6 +106,7 @@ pub use error::{Error, Place, Result, ShapeError, TargetError};
 pub use initializer::{Fans, Init, Initializer};
 pub use layer::{Backward, BoxClone, Forward, Layer, LayerSpec, Mode};
 pub use loss::Loss;
+pub use metric::Metric;
 pub use objective::{Minimizer, Minimum, Objective, Stop};
 pub use optimizer::{Decay, Optimizer, StepInfo};
 pub use param::{Buffer, Group, Param, ParamId, Role, Statistics};
@@ -114,6 +128,12 @@ pub type ViewMut<'a, F = f32> = ndarray::ArrayViewMutD<'a, F>;
 /// The guide: the book's chapters, each of whose examples is compiled and run.
 pub mod guide {
     #![doc = include_str!("../docs/extending.md")]
+
+    /// From files to batches.
+    #[cfg(feature = "digits")]
+    pub mod data {
+        #![doc = include_str!("../docs/data.md")]
+    }
 }
 
 /// The README's code runs.

@@ -1,12 +1,13 @@
 //! What most programs need: `use layerwise::prelude::*;`.
 
 pub use crate::activations::*;
-pub use crate::data::Dataset;
+pub use crate::data::{Batches, Dataset, Loader, Source};
 pub use crate::initializers::*;
 pub use crate::layers::{
     AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2d,
 };
 pub use crate::losses::{CrossEntropy, Mse, MulticlassHinge, Reduction};
+pub use crate::metrics::{Accuracy, accuracy};
 pub use crate::optimizers::{
     AdaDelta, AdaGrad, Adam, AdamW, Adamax, Clip, GroupOptions, Lbfgs, Lion, ModelOptimizer, NAdam,
     Newton, RAdam, RmsProp, Sgd,
@@ -19,8 +20,8 @@ pub use crate::schedules::{
 pub use crate::training::{ModelObjective, Trainer};
 pub use crate::{
     Activation, Backward, Block, Buffer, Cache, Decay, Error, Fans, Forward, Group, Init,
-    Initializer, Layer, LayerSpec, Loss, Minimizer, Minimum, Mode, Objective, Optimizer, Param,
-    ParamInfo, Regularizer, Result, Rng, Role, Scalar, Schedule, Seed, Sequential,
+    Initializer, Layer, LayerSpec, Loss, Metric, Minimizer, Minimum, Mode, Objective, Optimizer,
+    Param, ParamInfo, Regularizer, Result, Rng, Role, Scalar, Schedule, Seed, Sequential,
     SequentialBuilder, Shape, ShapeError, Statistics, StepInfo, View, ViewMut, Workspace,
     layer_params,
 };

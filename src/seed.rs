@@ -2,7 +2,7 @@
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng as _, SeedableRng};
-use rand_distr::{Distribution, StandardNormal};
+use rand_distr::{Beta, Distribution, StandardNormal};
 
 /// Source of all randomness: a plain number from which independent streams are folded.
 ///
@@ -105,6 +105,31 @@ impl Rng {
     /// Normal with mean 0 and standard deviation 1.
     pub fn normal(&mut self) -> f64 {
         StandardNormal.sample(&mut self.0)
+    }
+
+    /// Uniform on `[low, high)`, or `low` if they are equal.
+    ///
+    /// ```
+    /// let angle = layerwise::Seed::new(1).rng().between(-15.0, 15.0);
+    /// assert!((-15.0..15.0).contains(&angle));
+    /// ```
+    pub fn between(&mut self, low: f64, high: f64) -> f64 {
+        low + (high - low) * self.uniform()
+    }
+
+    /// True with probability `p`.
+    ///
+    /// ```
+    /// let mut rng = layerwise::Seed::new(1).rng();
+    /// assert!(rng.chance(1.0) && !rng.chance(0.0));
+    /// ```
+    pub fn chance(&mut self, p: f64) -> bool {
+        self.uniform() < p
+    }
+
+    /// Beta(`alpha`, `alpha`) on `[0, 1]`; 1/2 unless `alpha` is finite and above 0.
+    pub(crate) fn beta(&mut self, alpha: f64) -> f64 {
+        Beta::new(alpha, alpha).map_or(0.5, |beta| beta.sample(&mut self.0))
     }
 
     /// Uniform on `0..n` (Lemire 2019, without bias); 0 if `n` is 0.

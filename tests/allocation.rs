@@ -3,6 +3,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use layerwise::augment::{
+    Affine, ColorJitter, Elastic, HorizontalFlip, Pipeline, RandomCrop, RandomErasing,
+};
 use layerwise::prelude::*;
 
 struct Counting;
@@ -51,6 +54,17 @@ fn model() -> Sequential {
         .expect("the layers fit")
 }
 
+/// Augmentations that move, resample and recolour, some with working memory.
+fn pipeline() -> Pipeline {
+    Pipeline::new(Seed::new(1))
+        .add(HorizontalFlip::new())
+        .add(RandomCrop::new(2))
+        .add(Affine::new().rotate(10.0))
+        .add(Elastic::new(10.0, 2.0))
+        .add(ColorJitter::new().brightness(0.2).hue(0.1))
+        .add(RandomErasing::new())
+}
+
 /// Allocations of `rounds` calls after a few to warm up.
 fn count(rounds: usize, mut call: impl FnMut()) -> usize {
     (0..5).for_each(|_| call());
@@ -70,13 +84,14 @@ fn check(rules: &[&dyn Fn() -> ModelOptimizer]) {
         model.set_regularizer(L2(1e-4), |p| p.role == Role::Weight);
         let mut trainer = Trainer::new(CrossEntropy::new(), rule());
         let mut batches = data.batches(32).expect("not 0").shuffled(Seed::new(1));
+        batches = batches.augmented(pipeline()).expect("images");
         // Three batches an epoch, the last of them smaller; then with the first block frozen.
         for frozen in [false, true] {
             if frozen {
                 assert!(model.freeze(|p| p.name.starts_with("0.")) > 0);
             }
             let training = count(20, || {
-                if let Some(batch) = batches.next_batch() {
+                if let Some(batch) = batches.next_batch().expect("in memory") {
                     trainer.step(&mut model, batch.x, batch.target).expect("a good batch");
                 }
             });
@@ -85,7 +100,7 @@ fn check(rules: &[&dyn Fn() -> ModelOptimizer]) {
         let mut workspace = Workspace::new();
         let mut batches = data.batches(32).expect("not 0");
         let predicting = count(20, || {
-            if let Some(batch) = batches.next_batch() {
+            if let Some(batch) = batches.next_batch().expect("in memory") {
                 model.predict_with(batch.x, &mut workspace).expect("a good batch");
             }
         });

@@ -1,93 +1,12 @@
 //! Samples with their targets, in memory.
 
-use std::fmt::Debug;
-use std::ops::{Deref, Range};
+use std::ops::Range;
 
-use ndarray::{ArrayD, ArrayRef, ArrayViewD, Axis, IxDyn, Slice};
+use ndarray::ArrayD;
 
-use super::{Batch, Batches};
-use crate::workspace::view;
-use crate::{Error, Result, Scalar, Shape};
-
-/// Targets of a data set: `Vec<usize>` for class indices, `ArrayD` for values.
-pub trait Targets: Debug + Send + Sync {
-    /// What a [`crate::Loss`] takes.
-    type Target: ?Sized;
-    /// The targets of one batch.
-    type View<'a>: Deref<Target = Self::Target> + Debug
-    where
-        Self: 'a;
-
-    /// Number of samples.
-    fn len(&self) -> usize;
-
-    /// Whether there is none.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Room for the targets of `rows` samples.
-    fn room(&self, rows: usize) -> Self;
-
-    /// Copies the targets of these samples, all in range, to the front of `into`.
-    fn gather(&self, rows: &[usize], into: &mut Self);
-
-    /// The targets of these samples, all in range.
-    fn range(&self, rows: Range<usize>) -> Self::View<'_>;
-
-    /// The first `rows` targets.
-    fn first(&self, rows: usize) -> Self::View<'_> {
-        self.range(0..rows)
-    }
-}
-
-impl Targets for Vec<usize> {
-    type Target = [usize];
-    type View<'a> = &'a [usize];
-
-    fn len(&self) -> usize {
-        Vec::len(self)
-    }
-
-    fn room(&self, rows: usize) -> Self {
-        vec![0; rows]
-    }
-
-    fn gather(&self, rows: &[usize], into: &mut Self) {
-        for (into, &row) in into.iter_mut().zip(rows) {
-            *into = self[row];
-        }
-    }
-
-    fn range(&self, rows: Range<usize>) -> &[usize] {
-        &self[rows]
-    }
-}
-
-impl<F: Scalar> Targets for ArrayD<F> {
-    type Target = ArrayRef<F, IxDyn>;
-    type View<'a> = ArrayViewD<'a, F>;
-
-    fn len(&self) -> usize {
-        self.shape().first().copied().unwrap_or(0)
-    }
-
-    fn room(&self, rows: usize) -> Self {
-        let mut shape = self.raw_dim();
-        shape[0] = rows;
-        ArrayD::zeros(shape)
-    }
-
-    fn gather(&self, rows: &[usize], into: &mut Self) {
-        for (mut into, &row) in into.outer_iter_mut().zip(rows) {
-            into.assign(&self.index_axis(Axis(0), row));
-        }
-    }
-
-    fn range(&self, rows: Range<usize>) -> ArrayViewD<'_, F> {
-        self.slice_axis(Axis(0), Slice::from(rows))
-    }
-}
+use super::{Batch, Batches, Source, Targets};
+use crate::workspace::{view, view_mut};
+use crate::{Error, Result, Scalar, Shape, View, ViewMut};
 
 /// Samples with their targets, in memory.
 ///
@@ -166,6 +85,35 @@ impl<F: Scalar, T: Targets> Dataset<F, T> {
         &self.targets
     }
 
+    pub(crate) fn into_targets(self) -> T {
+        self.targets
+    }
+
+    /// All samples, `[n, ..sample shape]`.
+    ///
+    /// ```
+    /// use layerwise::prelude::*;
+    ///
+    /// let data = Dataset::new(Array2::<f32>::zeros((10, 4)).into_dyn(), vec![0usize; 10])?;
+    /// assert_eq!(data.samples().shape(), [10, 4]);
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    pub fn samples(&self) -> View<'_, F> {
+        view(self.len(), &self.shape, &self.samples)
+    }
+
+    /// Samples in order where they lie, with their targets; all in range.
+    pub(crate) fn rows(&self, rows: Range<usize>) -> Batch<'_, F, T> {
+        let len = self.shape.numel();
+        let x = &self.samples[rows.start * len..rows.end * len];
+        Batch { x: view(rows.len(), &self.shape, x), target: self.targets.range(rows) }
+    }
+
+    /// All samples, to be changed in place.
+    pub fn samples_mut(&mut self) -> ViewMut<'_, F> {
+        view_mut(self.targets.len(), &self.shape, &mut self.samples)
+    }
+
     /// One sample's elements in row-major order, if there are so many samples.
     pub fn sample(&self, index: usize) -> Option<&[F]> {
         self.samples.chunks_exact(self.shape.numel()).nth(index)
@@ -187,16 +135,11 @@ impl<F: Scalar, T: Targets> Dataset<F, T> {
         if indices.is_empty() {
             return Err(Error::Data("a selection needs at least one index".into()));
         }
-        if let Some(index) = indices.iter().find(|&&index| index >= self.len()) {
-            return Err(Error::Data(format!(
-                "index {index} is out of range: there are {} samples",
-                self.len()
-            )));
-        }
+        super::parts::check_indices(indices, self.len())?;
         let mut samples = vec![F::zero(); indices.len() * self.shape.numel()];
         self.gather(indices, &mut samples);
         let mut targets = self.targets.room(indices.len());
-        self.targets.gather(indices, &mut targets);
+        self.targets.gather(indices, &mut targets, 0);
         Ok(Self { samples, shape: self.shape.clone(), targets })
     }
 
@@ -209,17 +152,53 @@ impl<F: Scalar, T: Targets> Dataset<F, T> {
         Batches::new(self, batch_size)
     }
 
-    /// Samples in order where they lie, with their targets; all in range.
-    pub(crate) fn rows(&self, rows: Range<usize>) -> Batch<'_, F, T> {
-        let len = self.shape.numel();
-        let x = &self.samples[rows.start * len..rows.end * len];
-        Batch { x: view(rows.len(), &self.shape, x), target: self.targets.range(rows) }
-    }
-
-    pub(super) fn gather(&self, rows: &[usize], into: &mut [F]) {
+    fn gather(&self, rows: &[usize], into: &mut [F]) {
         let len = self.shape.numel();
         for (into, &row) in into.chunks_exact_mut(len).zip(rows) {
             into.copy_from_slice(&self.samples[row * len..][..len]);
         }
+    }
+}
+
+impl<F: Scalar> Dataset<F> {
+    /// The same samples with targets `[n, classes]`: 1 for the class, 0 elsewhere. What
+    /// [`crate::augment::Mixup`] and losses of probabilities take.
+    ///
+    /// ```
+    /// use layerwise::prelude::*;
+    ///
+    /// let data = Dataset::new(Array2::<f32>::zeros((2, 4)).into_dyn(), vec![2, 0])?;
+    /// let soft = data.one_hot(3)?;
+    /// assert_eq!(soft.targets().as_slice().unwrap(), [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Target`] for a class of `classes` or above.
+    pub fn one_hot(self, classes: usize) -> Result<Dataset<F, ArrayD<F>>> {
+        let targets = crate::preprocessing::OneHot::new(classes).apply(&self.targets)?;
+        Ok(Dataset { samples: self.samples, shape: self.shape, targets })
+    }
+}
+
+impl<F: Scalar, T: Targets> Source<F> for Dataset<F, T> {
+    type Targets = T;
+
+    fn len(&self) -> usize {
+        Dataset::len(self)
+    }
+
+    fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    fn room(&self, rows: usize) -> T {
+        self.targets.room(rows)
+    }
+
+    fn read(&self, rows: &[usize], x: &mut [F], targets: &mut T) -> Result<()> {
+        self.gather(rows, x);
+        self.targets.gather(rows, targets, 0);
+        Ok(())
     }
 }

@@ -4,14 +4,19 @@
 //! room: every fast kernel has a naive twin in its tests and is compared with it on odd sizes; working
 //! memory comes in as an argument; chunk sizes are constants and reductions combine in index order, so
 //! that any number of threads gives the same bits; `unsafe` appears only here, each block explained;
-//! only [`parallel`] names rayon.
+//! only [`parallel`] names rayon, only [`background`] starts a thread.
 //!
 //! Hidden from the docs, public for the benches, and not covered by semantic versioning.
 
+pub mod background;
 pub mod conv;
+pub mod eigen;
 pub mod elementwise;
 pub mod functions;
 pub mod gemm;
+pub mod image;
+#[cfg(feature = "mmap")]
+pub mod map;
 pub mod micro;
 pub mod norm;
 pub mod parallel;

@@ -4,6 +4,7 @@
 //! any number of threads gives the same bits. Without the `rayon` feature everything runs on the calling
 //! thread. Work too small to pay for a second thread stays on the calling thread.
 
+use std::cell::Cell;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
 /// An estimate of how long a piece of work takes on one thread.
@@ -30,7 +31,7 @@ impl Cost {
     }
 
     fn pays(self) -> bool {
-        self >= Self::WORTH && threads() > 1
+        self >= Self::WORTH && !ALONE.get() && threads() > 1
     }
 }
 
@@ -39,6 +40,20 @@ impl std::ops::Add for Cost {
     fn add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
+}
+
+thread_local! {
+    /// Whether this thread works without a pool.
+    static ALONE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work` on the calling thread alone. A thread outside the caller's pool would else wake rayon's
+/// global one, which the program may not want.
+pub fn alone<R>(work: impl FnOnce() -> R) -> R {
+    let before = ALONE.replace(true);
+    let result = work();
+    ALONE.set(before);
+    result
 }
 
 /// Threads of the pool that the caller is in.

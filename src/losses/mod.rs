@@ -23,7 +23,9 @@ pub enum Reduction {
 }
 
 /// Rows and classes of a matrix of scores, with its elements in row-major order.
-fn scores<'a, F: Scalar>(prediction: &'a View<'_, F>) -> Result<(usize, usize, Cow<'a, [F]>)> {
+pub(crate) fn scores<'a, F: Scalar>(
+    prediction: &'a View<'_, F>,
+) -> Result<(usize, usize, Cow<'a, [F]>)> {
     let &[rows, classes] = prediction.shape() else {
         return Err(Error::Prediction(ShapeError::new("[batch, classes]", prediction.shape())));
     };
@@ -39,7 +41,7 @@ fn scores<'a, F: Scalar>(prediction: &'a View<'_, F>) -> Result<(usize, usize, C
 }
 
 /// One class for each row, each in range.
-fn check_classes(rows: usize, classes: usize, target: &[usize]) -> Result<()> {
+pub(crate) fn check_classes(rows: usize, classes: usize, target: &[usize]) -> Result<()> {
     if target.len() != rows {
         return Err(Error::Target(TargetError::Rows { needed: rows, got: target.len() }));
     }

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 
 use ndarray::ArrayViewMut;
 
-use crate::data::{Batches, Targets};
+use crate::data::{Loader, Targets};
+use crate::metrics::Mean;
 use crate::optimizers::{ModelOptimizer, StepReport};
 use crate::workspace::grown;
 use crate::{Error, IntoView, Loss, Result, Scalar, Sequential, View, Workspace};
@@ -152,13 +153,9 @@ impl<F: Scalar, L: Loss<F>> Trainer<L, F> {
     ///
     /// # Errors
     /// As for [`Trainer::step`]; the steps before the error are done.
-    pub fn epoch<T>(
-        &mut self,
-        model: &mut Sequential<F>,
-        batches: &mut Batches<'_, F, T>,
-    ) -> Result<f64>
+    pub fn epoch<B>(&mut self, model: &mut Sequential<F>, batches: &mut B) -> Result<f64>
     where
-        T: Targets<Target = L::Target>,
+        B: Loader<F, Targets: Targets<Target = L::Target>>,
     {
         self.epoch_with(model, batches, |_| ControlFlow::Continue(()))
     }
@@ -183,19 +180,19 @@ impl<F: Scalar, L: Loss<F>> Trainer<L, F> {
     /// assert_eq!(steps, 3);
     /// # Ok::<(), layerwise::Error>(())
     /// ```
-    pub fn epoch_with<T>(
+    pub fn epoch_with<B>(
         &mut self,
         model: &mut Sequential<F>,
-        batches: &mut Batches<'_, F, T>,
+        batches: &mut B,
         mut each: impl FnMut(&Step<F>) -> ControlFlow<()>,
     ) -> Result<f64>
     where
-        T: Targets<Target = L::Target>,
+        B: Loader<F, Targets: Targets<Target = L::Target>>,
     {
         model.train();
         let mut mean = Mean::default();
         batches.restart();
-        while let Some(batch) = batches.next_batch() {
+        while let Some(batch) = batches.next_batch()? {
             let step = self.step(model, batch.x, &batch.target)?;
             mean.add(step.loss.widen(), step.samples);
             if each(&step).is_break() {
@@ -209,40 +206,17 @@ impl<F: Scalar, L: Loss<F>> Trainer<L, F> {
     ///
     /// # Errors
     /// What the model and the loss report.
-    pub fn evaluate<T>(
-        &mut self,
-        model: &Sequential<F>,
-        batches: &mut Batches<'_, F, T>,
-    ) -> Result<Evaluation>
+    pub fn evaluate<B>(&mut self, model: &Sequential<F>, batches: &mut B) -> Result<Evaluation>
     where
-        T: Targets<Target = L::Target>,
+        B: Loader<F, Targets: Targets<Target = L::Target>>,
     {
         let mut mean = Mean::default();
         batches.restart();
-        while let Some(batch) = batches.next_batch() {
+        while let Some(batch) = batches.next_batch()? {
             let samples = batch.x.shape().first().copied().unwrap_or(0);
             let prediction = model.predict_with(batch.x, &mut self.workspace)?;
             mean.add(self.loss.value(prediction, &batch.target)?.widen(), samples);
         }
-        Ok(Evaluation { loss: mean.value(), samples: mean.samples })
-    }
-}
-
-/// A mean over samples, of batches' means.
-#[derive(Debug, Default)]
-struct Mean {
-    total: f64,
-    samples: usize,
-}
-
-impl Mean {
-    fn add(&mut self, value: f64, samples: usize) {
-        self.total += value * samples as f64;
-        self.samples += samples;
-    }
-
-    /// NaN if nothing was added.
-    fn value(&self) -> f64 {
-        self.total / self.samples as f64
+        Ok(Evaluation { loss: mean.value(), samples: mean.samples() })
     }
 }

@@ -2,6 +2,7 @@
 
 use layerwise::gradcheck::GradCheck;
 use layerwise::prelude::*;
+use layerwise::preprocessing::{ChannelStandardize, MinMax, Pca, Per, Preprocessor, Zca};
 use layerwise::{Entry, LayerSpec, SequentialBuilder, View, Visitor};
 
 use crate::support::{batched, bits, normal};
@@ -75,6 +76,49 @@ fn block<F: Scalar>(flat: bool) -> Block<F> {
         .add(Linear::new(4))
 }
 
+/// Fitted transforms have an element type.
+enum Fitted {
+    Scaling(Per),
+    Pca,
+    Zca,
+}
+
+impl Fitted {
+    fn add<F: Scalar>(&self, builder: SequentialBuilder<F>) -> SequentialBuilder<F> {
+        let x = normal::<F>(&[20, 3, 2, 2], 7);
+        match self {
+            Self::Scaling(Per::Channel) => {
+                builder.add(ChannelStandardize.fit(&x).expect("it fits"))
+            }
+            Self::Scaling(Per::Element) => {
+                builder.add(MinMax::new(-1.0, 2.0).fit(&x).expect("it fits"))
+            }
+            Self::Pca => {
+                builder.add(Pca::new().components(5).whiten(true).fit(&x).expect("it fits"))
+            }
+            Self::Zca => builder.add(Zca::new().eps(0.1).fit(&x).expect("it fits")),
+        }
+    }
+}
+
+impl Spec for Fitted {
+    fn name(&self) -> String {
+        let name = match self {
+            Self::Scaling(Per::Channel) => "ChannelStandardize",
+            Self::Scaling(Per::Element) => "MinMax",
+            Self::Pca => "Pca",
+            Self::Zca => "Zca",
+        };
+        name.into()
+    }
+    fn add_f32(&self, builder: SequentialBuilder<f32>) -> SequentialBuilder<f32> {
+        self.add(builder)
+    }
+    fn add_f64(&self, builder: SequentialBuilder<f64>) -> SequentialBuilder<f64> {
+        self.add(builder)
+    }
+}
+
 /// Every layer of the crate: one line each.
 fn registered() -> Vec<(Box<dyn Spec>, Shape)> {
     fn line(spec: impl Spec + 'static, shape: impl Into<Shape>) -> (Box<dyn Spec>, Shape) {
@@ -119,6 +163,10 @@ fn registered() -> Vec<(Box<dyn Spec>, Shape)> {
         line(LeakyRelu::new(0.1), [2, 3, 4]),
         line(Sigmoid, [9]),
         line(Tanh, [2, 3, 4]),
+        line(Fitted::Scaling(Per::Channel), [3, 2, 2]),
+        line(Fitted::Scaling(Per::Element), [3, 2, 2]),
+        line(Fitted::Pca, [3, 2, 2]),
+        line(Fitted::Zca, [3, 2, 2]),
         line(BlockSpec { flat: false }, [2, 4, 4]),
         line(NormRelu, [3, 4, 3]),
         line(NormRelu, [7]),

@@ -14,7 +14,7 @@ fn batches_hold_the_right_rows_and_reuse_their_memory() {
     let mut places = Vec::new();
     for _ in 0..2 {
         let mut rows = Vec::new();
-        while let Some(batch) = batches.next_batch() {
+        while let Some(batch) = batches.next_batch().expect("in memory") {
             places.push(batch.x.as_ptr());
             for (x, &target) in batch.x.outer_iter().zip(batch.target) {
                 assert_eq!(x[0], 10.0 * target as f32);
@@ -28,7 +28,7 @@ fn batches_hold_the_right_rows_and_reuse_their_memory() {
     let mut whole = data.batches(3).expect("not 0").drop_last(true);
     assert_eq!(whole.count(), 2);
     let mut seen = 0;
-    while let Some(batch) = whole.next_batch() {
+    while let Some(batch) = whole.next_batch().expect("in memory") {
         seen += batch.target.len();
     }
     assert_eq!(seen, 6);
@@ -40,7 +40,7 @@ fn targets_can_be_arrays() {
     let data = Dataset::new(normal::<f32>(&[5, 3], 0), targets.clone()).expect("5 each");
     let mut batches = data.batches(2).expect("not 0").shuffled(Seed::new(1));
     let mut rows = 0;
-    while let Some(batch) = batches.next_batch() {
+    while let Some(batch) = batches.next_batch().expect("in memory") {
         rows += batch.target.shape()[0];
         for row in batch.target.outer_iter() {
             assert!(targets.outer_iter().any(|target| target == row));

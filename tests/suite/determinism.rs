@@ -82,11 +82,11 @@ fn an_epoch_has_its_own_order_whatever_came_before() {
     let order = |epoch: u64, before: usize| {
         let mut batches = data.batches(6).expect("not 0").shuffled(Seed::new(4));
         for _ in 0..before {
-            batches.next_batch();
+            batches.next_batch().expect("in memory");
         }
         batches.set_epoch(epoch);
         let mut order = Vec::new();
-        while let Some(batch) = batches.next_batch() {
+        while let Some(batch) = batches.next_batch().expect("in memory") {
             order.extend_from_slice(batch.target);
         }
         order

@@ -1,5 +1,6 @@
 //! One binary for all tests that look at the crate from outside.
 
+mod augment;
 mod concurrency;
 mod conformance;
 mod custom;
@@ -8,8 +9,12 @@ mod determinism;
 mod errors;
 mod errors_optimizers;
 mod freezing;
+mod loading;
+mod metrics;
 mod optimizers;
 mod params;
+mod preprocessing;
+mod readers;
 mod reference;
 mod schedules;
 mod second_order;

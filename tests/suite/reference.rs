@@ -13,8 +13,10 @@ mod initializers;
 mod layers;
 mod lbfgs;
 mod losses;
+mod metrics;
 mod networks;
 mod optimizers;
+mod preprocessing;
 mod regularizers;
 mod schedules;
 mod specs;
@@ -92,6 +94,16 @@ reference_tests! {
         "schedule_linear_warmup" "schedule_warmup_cosine" => schedules::check;
         "schedule_one_cycle" => schedules::check_one_cycle;
         "schedule_plateau" => schedules::check_plateau;
+    }
+    metrics_match_scikit_learn: "metric" {
+        "metrics_multiclass" => metrics::check_multiclass;
+        "metrics_binary" => metrics::check_binary;
+        "metrics_regression" => metrics::check_regression;
+    }
+    preprocessing_matches_numpy_and_scikit_learn: "preprocessing" {
+        "mean_image" "channel_standardize" "feature_standardize" "min_max" => preprocessing::check_scaling;
+        "pca_whitening" => preprocessing::check_whitening;
+        "one_hot" => preprocessing::check_one_hot;
     }
     whole_networks_train_as_in_pytorch: "network" {
         "network" => networks::check;
