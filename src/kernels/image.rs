@@ -137,17 +137,33 @@ fn resample<F: Scalar>(
     place: impl Fn(usize, usize) -> (F, F),
 ) {
     let plane = height * width;
+    let (last_column, last_row) = (F::lit(width as f64 - 1.0), F::lit(height as f64 - 1.0));
     for row in 0..height {
         for column in 0..width {
             let (x, y) = place(column, row);
             let (left, top) = (x.floor(), y.floor());
             let (dx, dy) = (x - left, y - top);
-            let (columns, rows) = (neighbours(left, width), neighbours(top, height));
             let weights = [
                 [(F::one() - dx) * (F::one() - dy), dx * (F::one() - dy)],
                 [(F::one() - dx) * dy, dx * dy],
             ];
-            for (from, to) in from.chunks_exact(plane).zip(to.chunks_exact_mut(plane)) {
+            let to = to[row * width + column..].iter_mut().step_by(plane);
+            let inside =
+                left >= F::zero() && left < last_column && top >= F::zero() && top < last_row;
+            if inside && let (Some(left), Some(top)) = (left.to_usize(), top.to_usize()) {
+                // All four lie in the image: nothing to ask of each.
+                let at = top * width + left;
+                for (from, to) in from.chunks_exact(plane).zip(to) {
+                    let ([a, b], [c, d]) = (weights[0], weights[1]);
+                    *to = a * from[at]
+                        + b * from[at + 1]
+                        + c * from[at + width]
+                        + d * from[at + width + 1];
+                }
+                continue;
+            }
+            let (columns, rows) = (neighbours(left, width), neighbours(top, height));
+            for (from, to) in from.chunks_exact(plane).zip(to) {
                 let mut value = F::zero();
                 for (weights, row) in weights.iter().zip(rows) {
                     for (&weight, column) in weights.iter().zip(columns) {
@@ -158,7 +174,7 @@ fn resample<F: Scalar>(
                             };
                     }
                 }
-                to[row * width + column] = value;
+                *to = value;
             }
         }
     }
