@@ -99,6 +99,15 @@ fn a_setting_out_of_range_names_its_range() {
             "layer 0 (BatchNorm): momentum must be from 0 to 1, got NaN",
         ),
         (
+            build_error([4], LeakyRelu::new(f64::NAN)),
+            "layer 0 (LeakyRelu): slope must be finite, got NaN",
+        ),
+        (build_error([4], Elu::new(f64::INFINITY)), "layer 0 (Elu): alpha must be finite, got inf"),
+        (
+            build_error([4], Softplus::new(0.0)),
+            "layer 0 (Softplus): beta must be finite and above 0, got 0",
+        ),
+        (
             build_error([4], Dropout::new(1.0)),
             "layer 0 (Dropout): p must be a probability to drop, 0 ≤ p < 1, got 1",
         ),

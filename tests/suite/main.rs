@@ -7,6 +7,7 @@ mod data;
 mod determinism;
 mod errors;
 mod freezing;
+mod functions;
 mod params;
 mod reference;
 mod statistics;

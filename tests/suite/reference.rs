@@ -54,10 +54,12 @@ reference_tests! {
         "dropout_given_mask" => layers::check_dropout;
     }
     activations_match_pytorch_forward_and_backward: "activation" {
-        "relu" "leaky_relu" "sigmoid" "tanh" => activations::check;
+        "relu" "leaky_relu" "sigmoid" "tanh" "elu" "selu" => activations::check;
+        "gelu_erf" "gelu_tanh" "silu" "mish" "softplus" "hardswish" => activations::check;
     }
     activations_are_exact_and_finite_at_extreme_inputs: "activation_extreme" {
-        "relu" "leaky_relu" "sigmoid" "tanh" => activations::check_extreme;
+        "relu" "leaky_relu" "sigmoid" "tanh" "elu" "selu" => activations::check_extreme;
+        "gelu_erf" "gelu_tanh" "silu" "mish" "softplus" "hardswish" => activations::check_extreme;
     }
     losses_and_their_gradients_match_pytorch: "loss" {
         "cross_entropy" => losses::check_cross_entropy;

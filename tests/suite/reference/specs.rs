@@ -3,7 +3,9 @@
 use layerwise::layers::{
     AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2d,
 };
-use layerwise::prelude::{LeakyRelu, Relu, Sigmoid, Tanh};
+use layerwise::prelude::{
+    Elu, Gelu, GeluTanh, HardSwish, LeakyRelu, Mish, Relu, Selu, Sigmoid, Silu, Softplus, Tanh,
+};
 use layerwise::{Init, Layer, LayerSpec, Result, Scalar, Shape};
 
 use super::cases::Config;
@@ -38,6 +40,14 @@ pub(super) fn spec<F: Scalar>(
         "leaky_relu" => Box::new(LeakyRelu::new(config.number("negative_slope")?)),
         "sigmoid" => Box::new(Sigmoid),
         "tanh" => Box::new(Tanh),
+        "elu" => Box::new(Elu::new(config.number("alpha")?)),
+        "selu" => Box::new(Selu),
+        "gelu_erf" => Box::new(Gelu),
+        "gelu_tanh" => Box::new(GeluTanh),
+        "silu" => Box::new(Silu),
+        "mish" => Box::new(Mish),
+        "softplus" => Box::new(Softplus::new(config.number("beta")?)),
+        "hardswish" => Box::new(HardSwish),
         _ => return Ok(None),
     };
     Ok(Some(AnySpec(spec)))
