@@ -4,7 +4,8 @@ pub use crate::activations::*;
 pub use crate::data::Dataset;
 pub use crate::initializers::*;
 pub use crate::layers::{
-    AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2d,
+    AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, Linear, LogSoftmax, MaxPool2d,
+    Softmax,
 };
 pub use crate::losses::{CrossEntropy, Mse, MulticlassHinge, Reduction};
 pub use crate::optimizers::{Adam, AdamW, Clip, GroupOptions, ModelOptimizer, Sgd};

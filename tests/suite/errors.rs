@@ -108,6 +108,14 @@ fn a_setting_out_of_range_names_its_range() {
             "layer 0 (Softplus): beta must be finite and above 0, got 0",
         ),
         (
+            build_error([3, 4], Softmax::new().axis(2)),
+            "layer 0 (Softmax): axis must be an axis of the sample, counted from 0, got 2 for [3, 4]",
+        ),
+        (
+            build_error(Vec::<usize>::new(), LogSoftmax::new()),
+            "layer 0 (LogSoftmax): axis must be an axis of the sample, counted from 0, got 0 for []",
+        ),
+        (
             build_error([4], Dropout::new(1.0)),
             "layer 0 (Dropout): p must be a probability to drop, 0 ≤ p < 1, got 1",
         ),

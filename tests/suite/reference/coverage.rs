@@ -20,11 +20,9 @@ const NOT_YET: &[&str] = &[
     "upsample_bilinear",
     "upsample_nearest",
     // activations
-    "log_softmax",
     "maxout",
     "maxout_channels",
     "prelu",
-    "softmax",
     // losses
     "bce",
     "bce_with_logits",
