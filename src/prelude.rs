@@ -7,7 +7,7 @@ pub use crate::layers::{
     AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, Linear, LogSoftmax, MaxPool2d,
     Softmax,
 };
-pub use crate::losses::{CrossEntropy, Mse, MulticlassHinge, Reduction};
+pub use crate::losses::*;
 pub use crate::optimizers::{Adam, AdamW, Clip, GroupOptions, ModelOptimizer, Sgd};
 pub use crate::regularizers::*;
 pub use crate::schedules::{ExponentialDecay, StepDecay};

@@ -12,6 +12,7 @@ pub mod conv;
 pub mod elementwise;
 pub mod functions;
 pub mod gemm;
+pub mod loss;
 pub mod micro;
 pub mod norm;
 pub mod parallel;

@@ -201,15 +201,41 @@ pub fn backward<F: Scalar>(form: Form, axes: Axes, y: &[F], dy: &[F], dx: &mut [
     });
 }
 
-/// The two parts of `log Σ exp(x)`: the largest element, and `log Σ exp(x − largest)`. Kept apart, because
-/// their sum loses the digits of the second when the first is large. NaN if an element is.
-pub fn log_sum_exp<F: Scalar>(row: &[F]) -> (F, F) {
-    let max = max(row);
-    if !max.is_finite() {
-        // All −∞ (nothing has any weight), or +∞ or NaN among them: the plain formula says which.
-        return (F::zero(), row.iter().map(|x| x.exp()).sum::<F>().ln());
+/// The softmax of one row, ready for its logarithms and its gradient.
+#[derive(Debug, Clone, Copy)]
+pub struct Distribution<F> {
+    max: F,
+    /// `Σ e^(x − max)`
+    sum: F,
+    /// Its logarithm. Apart from `max`: the sum of both would lose its digits where `max` is large.
+    log_sum: F,
+}
+
+impl<F: Scalar> Distribution<F> {
+    /// Of this row; leaves `e^(x − max)` in `exps` for [`Distribution::scale`], if there is room for it.
+    pub fn of(row: &[F], exps: Option<&mut [F]>) -> Self {
+        let max = max(row);
+        // All −∞ (nothing has any weight) or +∞ among them: the plain formula says which.
+        let max = if max.is_finite() { max } else { F::zero() };
+        let sum = match exps {
+            None => sum_exp(row, max),
+            Some(exps) => {
+                scaled_exp(row, max, F::one(), exps);
+                super::reduce::sum(exps)
+            }
+        };
+        Self { max, sum, log_sum: sum.ln() }
     }
-    (max, sum_exp(row, max).ln())
+
+    /// The logarithm of the probability of the element with this score; NaN if the row holds NaN.
+    pub fn log(&self, score: F) -> F {
+        score - self.max - self.log_sum
+    }
+
+    /// From what [`Distribution::of`] left to `factor` times the probabilities.
+    pub fn scale(&self, factor: F, exps: &mut [F]) {
+        super::elementwise::scale(factor / self.sum, exps);
+    }
 }
 
 #[cfg(test)]
@@ -217,12 +243,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn log_sum_exp_survives_extremes() {
-        assert_eq!(log_sum_exp(&[1e4f64, 1e4]), (1e4, 2f64.ln()));
-        assert_eq!(log_sum_exp(&[-1e4f64, -1e4]), (-1e4, 2f64.ln()));
-        assert!(log_sum_exp(&[0.0, f64::NAN]).1.is_nan());
-        assert_eq!(log_sum_exp(&[0.0, f64::INFINITY]).1, f64::INFINITY);
-        assert_eq!(log_sum_exp(&[f64::NEG_INFINITY, 0.0]), (0.0, 0.0));
+    fn a_distribution_survives_extremes() {
+        let log = |row: &[f64], score| Distribution::of(row, None).log(score);
+        assert_eq!(log(&[1e4, 1e4], 1e4), -(2f64.ln()));
+        assert_eq!(log(&[-1e4, -1e4], -1e4), -(2f64.ln()));
+        assert!(log(&[0.0, f64::NAN], 0.0).is_nan());
+        assert_eq!(log(&[0.0, f64::INFINITY], 0.0), f64::NEG_INFINITY);
+        assert_eq!(log(&[f64::NEG_INFINITY, 0.0], 0.0), 0.0);
+        let mut probabilities = [0.0; 3];
+        Distribution::of(&[1e4, 1e4, 0.0], Some(&mut probabilities)).scale(2.0, &mut probabilities);
+        assert_eq!(probabilities, [1.0, 1.0, 0.0]);
     }
 
     #[test]

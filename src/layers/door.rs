@@ -1,12 +1,12 @@
 //! From the views that a pass hands over to the slices that kernels want. A model's arrays are
-//! contiguous and cost nothing here; a layer called by hand with another layout pays for a copy.
+//! contiguous and cost nothing here; a layer or loss called by hand with another layout pays for a copy.
 
 use std::borrow::Cow;
 
 use crate::{Scalar, View, ViewMut};
 
 /// The elements in row-major order.
-pub(super) fn slice<'a, F: Scalar>(view: &'a View<'_, F>) -> Cow<'a, [F]> {
+pub(crate) fn slice<'a, F: Scalar>(view: &'a View<'_, F>) -> Cow<'a, [F]> {
     match view.as_slice() {
         Some(slice) => Cow::Borrowed(slice),
         None => Cow::Owned(view.iter().copied().collect()),
@@ -14,7 +14,7 @@ pub(super) fn slice<'a, F: Scalar>(view: &'a View<'_, F>) -> Cow<'a, [F]> {
 }
 
 /// Lets `write` fill the elements in row-major order.
-pub(super) fn fill<F: Scalar, R>(
+pub(crate) fn fill<F: Scalar, R>(
     view: &mut ViewMut<'_, F>,
     write: impl FnOnce(&mut [F]) -> R,
 ) -> R {

@@ -16,7 +16,7 @@ mod activation;
 mod avg_pool;
 mod batch_norm;
 mod conv2d;
-mod door;
+pub(crate) mod door;
 mod dropout;
 mod flatten;
 mod linear;

@@ -8,6 +8,7 @@ mod determinism;
 mod errors;
 mod freezing;
 mod functions;
+mod losses;
 mod params;
 mod reference;
 mod statistics;
