@@ -37,7 +37,7 @@
 //! |---|---|
 //! | compose a model | [`Sequential`], [`layers`], [`activations`], [`initializers`] |
 //! | train it | [`training`], [`losses`], [`optimizers`], [`schedules`], [`regularizers`], [`data`] |
-//! | write a part of your own | [`Layer`], [`Activation`], [`Optimizer`], [`Initializer`], [`Regularizer`], [`Loss`], [`Schedule`] |
+//! | write a part of your own | [`Layer`], [`Activation`], [`Optimizer`], [`Initializer`], [`Regularizer`], [`Constraint`], [`Loss`], [`Schedule`] |
 //! | prove it right | [`gradcheck`] |
 //! | read the guide | [`guide`] |
 //!
@@ -57,6 +57,7 @@ pub use ndarray;
 
 mod activation;
 mod cache;
+mod constraint;
 mod error;
 mod initializer;
 mod layer;
@@ -88,6 +89,7 @@ pub mod training;
 
 pub use activation::Activation;
 pub use cache::{Cache, Scratch};
+pub use constraint::Constraint;
 pub use error::{Error, Place, Result, ShapeError, TargetError};
 pub use initializer::{Fans, Init, Initializer};
 pub use layer::{Backward, BoxClone, Forward, Layer, LayerSpec, Mode};
@@ -112,6 +114,11 @@ pub type ViewMut<'a, F = f32> = ndarray::ArrayViewMutD<'a, F>;
 /// The guide: the book's chapters, each of whose examples is compiled and run.
 pub mod guide {
     #![doc = include_str!("../docs/extending.md")]
+
+    /// Why the numbers that a network starts from decide whether it learns.
+    pub mod initialization {
+        #![doc = include_str!("../docs/initialization.md")]
+    }
 }
 
 /// The README's code runs.

@@ -13,9 +13,9 @@ pub use crate::regularizers::*;
 pub use crate::schedules::{ExponentialDecay, StepDecay};
 pub use crate::training::Trainer;
 pub use crate::{
-    Activation, Backward, Block, Buffer, Cache, Decay, Error, Fans, Forward, Group, Init,
-    Initializer, Layer, LayerSpec, Loss, Mode, Optimizer, Param, ParamInfo, Regularizer, Result,
-    Rng, Role, Scalar, Schedule, Seed, Sequential, SequentialBuilder, Shape, ShapeError, StepInfo,
-    View, ViewMut, Workspace, layer_params,
+    Activation, Backward, Block, Buffer, Cache, Constraint, Decay, Error, Fans, Forward, Group,
+    Init, Initializer, Layer, LayerSpec, Loss, Mode, Optimizer, Param, ParamInfo, Regularizer,
+    Result, Rng, Role, Scalar, Schedule, Seed, Sequential, SequentialBuilder, Shape, ShapeError,
+    StepInfo, View, ViewMut, Workspace, layer_params,
 };
 pub use ndarray::{self, Array1, Array2, Array3, Array4, ArrayD, Axis};

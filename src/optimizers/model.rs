@@ -123,7 +123,8 @@ impl<F: Scalar> ModelOptimizer<F> {
         self.steps
     }
 
-    /// Updates every trainable parameter and clears the gradients it used.
+    /// Updates every trainable parameter, brings it back inside its limit ([`crate::Sequential::set_constraint`]) and
+    /// clears the gradients it used.
     ///
     /// # Errors
     /// [`Error::MissingGradient`], [`Error::NonFinite`] with the parameter's name, [`Error::Setting`]. All
@@ -141,6 +142,7 @@ impl<F: Scalar> ModelOptimizer<F> {
                     && param.trainable()
                 {
                     self.update(param, lr, grad_norm);
+                    param.constrain();
                     parameters += 1;
                 }
             }));
@@ -242,12 +244,16 @@ impl<F: Scalar> Job<F> {
 }
 
 /// The norm of all gradients and the number of their elements, if every trainable parameter has a
-/// finite one.
+/// finite one and no limit that makes no sense.
 fn survey<F: Scalar>(model: &Sequential<F>, step: u64) -> Result<(f64, usize)> {
     let (mut squares, mut elements, mut problem) = (0.0, 0, None);
     model.visit(&mut Visitor::new(&mut |name, entry| {
         let Entry::Param(param) = entry else { return };
         if !param.trainable() || problem.is_some() {
+            return;
+        }
+        if let Some(error) = param.constraint().and_then(|constraint| constraint.check().err()) {
+            problem = Some(error);
             return;
         }
         let Some(grad) = param.grad() else {

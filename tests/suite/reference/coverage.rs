@@ -23,17 +23,6 @@ const NOT_YET: &[&str] = &[
     "maxout",
     "maxout_channels",
     "prelu",
-    // losses
-    "bce",
-    "bce_with_logits",
-    "cross_entropy_soft",
-    "huber",
-    "kl_div",
-    "l1",
-    "nll",
-    "smooth_l1",
-    // regularizers
-    "max_norm",
     // optimizers
     "lbfgs_least_squares",
     "lbfgs_rosenbrock",
