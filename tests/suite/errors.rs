@@ -285,56 +285,6 @@ fn losses_name_the_row_and_the_class() {
     );
 }
 
-#[test]
-fn losses_name_the_setting_that_is_out_of_range() {
-    let x = normal::<f32>(&[3, 4], 0);
-    let by_class = |loss: &dyn Loss<f32, Target = [usize]>| text(loss.value(x.view(), &[0, 1, 2]));
-    let by_value = |loss: &dyn Loss<f32, Target = ndarray::ArrayRef<f32, ndarray::IxDyn>>| {
-        text(loss.value(x.view(), &x))
-    };
-    for (got, want) in [
-        (
-            by_class(&CrossEntropy::new().label_smoothing(1.5)),
-            "CrossEntropy: label_smoothing must be from 0 to 1, got 1.5",
-        ),
-        (
-            by_class(&Nll::new().class_weights([1.0, 1.0, -1.0, 1.0])),
-            "Nll: class_weights must be at least 0, got -1",
-        ),
-        (by_class(&Focal::new(-1.0)), "Focal: gamma must be finite and at least 0, got -1"),
-        (
-            by_class(&MulticlassHinge::new().margin(f64::NAN)),
-            "MulticlassHinge: margin must be finite, got NaN",
-        ),
-        (
-            by_value(&SoftCrossEntropy::new().label_smoothing(-0.1)),
-            "SoftCrossEntropy: label_smoothing must be from 0 to 1, got -0.1",
-        ),
-        (
-            by_value(&BinaryCrossEntropy::new().pos_weight([1.0])),
-            "BinaryCrossEntropy: pos_weight must be one for each class of the prediction, got 1 weights for 4 classes",
-        ),
-        (by_value(&Huber::new(0.0)), "Huber: delta must be finite and above 0, got 0"),
-        (
-            by_value(&SmoothL1::new(f64::INFINITY)),
-            "SmoothL1: beta must be finite and above 0, got inf",
-        ),
-    ] {
-        assert_eq!(got, want);
-    }
-    let probabilities = ndarray::arr1(&[0.5f32, 1.0, 1.5]).into_dyn();
-    assert_eq!(
-        text(BinaryCrossEntropy::from_probabilities().value(probabilities.view(), &probabilities)),
-        "prediction: element 2 must be a probability from 0 to 1, got 1.5; \
-         give scores to `BinaryCrossEntropy::new`, or add Sigmoid behind the model"
-    );
-    let empty = normal::<f32>(&[0, 3], 0);
-    assert_eq!(
-        text(Mae::new().value(empty.view(), &empty)),
-        "prediction: needs at least one element, got [0, 3]"
-    );
-}
-
 fn trainer(lr: f64) -> Trainer<CrossEntropy> {
     Trainer::new(CrossEntropy::new(), ModelOptimizer::new(Adam::new(), lr))
 }
@@ -428,21 +378,6 @@ fn optimizer_settings_are_checked_before_anything_changes() {
         error(plain(0.1).group(Group::DEFAULT, GroupOptions::new().lr_scale(-2.0))),
         "GroupOptions: lr_scale must be at least 0, got -2"
     );
-}
-
-#[test]
-fn a_limit_that_makes_no_sense_is_refused_before_anything_changes() {
-    let mut model = Sequential::builder([2]).add(Linear::new(1)).build().expect("it fits");
-    model.set_constraint(MaxNorm(0.0), ParamInfo::is_weight);
-    let y = model.forward(&normal(&[3, 2], 0)).expect("it fits").to_owned();
-    model.backward(&y).expect("there was a forward");
-    let before = state(&model);
-    let mut optimizer = ModelOptimizer::new(Sgd::new(), 0.1);
-    assert_eq!(text(optimizer.step(&mut model)), "MaxNorm: max must be above 0, got 0");
-    assert_eq!((state(&model), optimizer.steps()), (before, 0));
-    // A frozen parameter's is not looked at, as it is not applied.
-    model.freeze(ParamInfo::is_weight);
-    assert_eq!(optimizer.step(&mut model).expect("only the bias").parameters, 1);
 }
 
 #[test]

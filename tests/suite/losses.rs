@@ -3,7 +3,7 @@
 use layerwise::ndarray::{ArrayRef, IxDyn, arr1, arr2};
 use layerwise::prelude::*;
 
-use crate::support::{bits, labels, normal};
+use crate::support::{bits, labels, normal, text};
 
 /// A loss with its target fixed: the value, and the gradient if there is room for it.
 type Fixed = Box<dyn Fn(&ArrayD<f64>, Option<&mut ArrayD<f64>>) -> Result<f64>>;
@@ -297,5 +297,55 @@ fn large_batches_have_the_same_loss_on_any_number_of_threads() {
     assert_eq!(
         Mae::new().value(flat.view(), &arr1(&[0.5]).into_dyn()).expect("one axis will do"),
         1.5
+    );
+}
+
+#[test]
+fn losses_name_the_setting_that_is_out_of_range() {
+    let x = normal::<f32>(&[3, 4], 0);
+    let by_class = |loss: &dyn Loss<f32, Target = [usize]>| text(loss.value(x.view(), &[0, 1, 2]));
+    let by_value = |loss: &dyn Loss<f32, Target = ndarray::ArrayRef<f32, ndarray::IxDyn>>| {
+        text(loss.value(x.view(), &x))
+    };
+    for (got, want) in [
+        (
+            by_class(&CrossEntropy::new().label_smoothing(1.5)),
+            "CrossEntropy: label_smoothing must be from 0 to 1, got 1.5",
+        ),
+        (
+            by_class(&Nll::new().class_weights([1.0, 1.0, -1.0, 1.0])),
+            "Nll: class_weights must be at least 0, got -1",
+        ),
+        (by_class(&Focal::new(-1.0)), "Focal: gamma must be finite and at least 0, got -1"),
+        (
+            by_class(&MulticlassHinge::new().margin(f64::NAN)),
+            "MulticlassHinge: margin must be finite, got NaN",
+        ),
+        (
+            by_value(&SoftCrossEntropy::new().label_smoothing(-0.1)),
+            "SoftCrossEntropy: label_smoothing must be from 0 to 1, got -0.1",
+        ),
+        (
+            by_value(&BinaryCrossEntropy::new().pos_weight([1.0])),
+            "BinaryCrossEntropy: pos_weight must be one for each class of the prediction, got 1 weights for 4 classes",
+        ),
+        (by_value(&Huber::new(0.0)), "Huber: delta must be finite and above 0, got 0"),
+        (
+            by_value(&SmoothL1::new(f64::INFINITY)),
+            "SmoothL1: beta must be finite and above 0, got inf",
+        ),
+    ] {
+        assert_eq!(got, want);
+    }
+    let probabilities = ndarray::arr1(&[0.5f32, 1.0, 1.5]).into_dyn();
+    assert_eq!(
+        text(BinaryCrossEntropy::from_probabilities().value(probabilities.view(), &probabilities)),
+        "prediction: element 2 must be a probability from 0 to 1, got 1.5; \
+         give scores to `BinaryCrossEntropy::new`, or add Sigmoid behind the model"
+    );
+    let empty = normal::<f32>(&[0, 3], 0);
+    assert_eq!(
+        text(Mae::new().value(empty.view(), &empty)),
+        "prediction: needs at least one element, got [0, 3]"
     );
 }

@@ -2,7 +2,7 @@
 
 use layerwise::prelude::*;
 
-use crate::support::{normal, small_convnet, state};
+use crate::support::{normal, small_convnet, state, text};
 
 #[test]
 fn names_and_shapes_are_pytorchs() {
@@ -198,4 +198,19 @@ fn selectors_by_role_leave_biases_and_normalization_alone() {
         assert!(model.param(&info.name).expect("it exists").regularizer().is_none());
         assert!([Role::Bias, Role::Scale, Role::Shift].contains(&info.role));
     }
+}
+
+#[test]
+fn a_limit_that_makes_no_sense_is_refused_before_anything_changes() {
+    let mut model = Sequential::builder([2]).add(Linear::new(1)).build().expect("it fits");
+    model.set_constraint(MaxNorm(0.0), ParamInfo::is_weight);
+    let y = model.forward(&normal(&[3, 2], 0)).expect("it fits").to_owned();
+    model.backward(&y).expect("there was a forward");
+    let before = state(&model);
+    let mut optimizer = ModelOptimizer::new(Sgd::new(), 0.1);
+    assert_eq!(text(optimizer.step(&mut model)), "MaxNorm: max must be above 0, got 0");
+    assert_eq!((state(&model), optimizer.steps()), (before, 0));
+    // A frozen parameter's is not looked at, as it is not applied.
+    model.freeze(ParamInfo::is_weight);
+    assert_eq!(optimizer.step(&mut model).expect("only the bias").parameters, 1);
 }

@@ -46,11 +46,10 @@ pub trait Functions: Exponential + Logarithm + ErrorFunction + num_traits::Float
     /// `σ(x)` and `σ(−x) = 1 − σ(x)`, both to full relative accuracy.
     #[inline(always)]
     fn straight_sigmoids(self) -> (Self, Self) {
-        // e^−|x| never overflows.
+        // e^−|x| never overflows, and neither quotient cancels.
         let e = (-self.abs()).straight_exp();
-        let large = Self::one() / (Self::one() + e);
-        let small = e / (Self::one() + e);
-        if self < Self::zero() { (small, large) } else { (large, small) }
+        let (top, other) = if self < Self::zero() { (e, Self::one()) } else { (Self::one(), e) };
+        (top / (Self::one() + e), other / (Self::one() + e))
     }
 
     /// `ln(1 + eˣ)`
