@@ -18,7 +18,7 @@ use crate::{Fans, Initializer, Rng};
 /// let model: Sequential<f64> = SequentialBuilder::new([5]).add(layer).build()?;
 /// let weight = model.value("0.weight").unwrap().into_shape_with_order((3, 5)).unwrap();
 /// let products = weight.dot(&weight.t());
-/// assert!((products - Array2::eye(3)).iter().all(|x| x.abs() < 1e-14));
+/// assert!((products - Array2::<f64>::eye(3)).iter().all(|x| x.abs() < 1e-14));
 /// # Ok::<(), layerwise::Error>(())
 /// ```
 ///
