@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use crate::Scalar;
+use crate::{Result, Scalar};
 
 /// An element-wise function without parameters, randomness or memory. Anything more is a
 /// [`crate::Layer`].
@@ -42,6 +42,14 @@ pub trait Activation: Debug + Send + Sync {
     fn kind(&self) -> &'static str {
         let path = std::any::type_name::<Self>();
         path.rsplit("::").next().unwrap_or(path)
+    }
+
+    /// Refuses settings out of range, when a model is built. [`crate::Error::config`] makes the error.
+    ///
+    /// # Errors
+    /// None unless overridden.
+    fn check(&self) -> Result<()> {
+        Ok(())
     }
 
     /// Writes `y = f(x)`. The slices are of equal length: any part of the batch, on any thread.

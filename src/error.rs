@@ -149,6 +149,18 @@ pub enum Error {
     /// The prediction given to a loss, or the place for its gradient, has the wrong shape.
     #[error("prediction: {0}")]
     Prediction(ShapeError),
+    /// A loss is not defined for an element of the prediction.
+    #[error("prediction: element {element} must be {must_be}, got {got}; {cure}")]
+    PredictionValue {
+        /// Its index, in row-major order.
+        element: usize,
+        /// Its range.
+        must_be: &'static str,
+        /// Its value.
+        got: String,
+        /// What to do.
+        cure: &'static str,
+    },
     /// The target given to a loss does not fit the prediction.
     #[error("target: {0}")]
     Target(TargetError),

@@ -14,21 +14,19 @@ use crate::{Error, Param, Result, Rng, Role, Scalar, Seed};
 /// ```
 /// use layerwise::prelude::*;
 ///
-/// /// Ones on the diagonal, zeros elsewhere.
+/// /// Every output is the mean of its inputs.
 /// #[derive(Debug, Clone)]
-/// struct Identity;
+/// struct Mean;
 ///
-/// impl Initializer for Identity {
+/// impl Initializer for Mean {
 ///     fn fill(&self, out: &mut [f64], fans: &Fans<'_>, _rng: &mut Rng) {
-///         for (i, value) in out.iter_mut().enumerate() {
-///             *value = if i / fans.fan_in == i % fans.fan_in { 1.0 } else { 0.0 };
-///         }
+///         out.fill(1.0 / fans.fan_in as f64);
 ///     }
 /// }
 ///
-/// let model = Sequential::builder([2]).add(Linear::new(2).weight_init(Identity)).build()?;
+/// let model = Sequential::builder([2]).add(Linear::new(2).weight_init(Mean)).build()?;
 /// let y = model.predict(&ndarray::arr2(&[[3.0, 4.0]]))?;
-/// assert_eq!(y.as_slice().unwrap(), [3.0, 4.0]);
+/// assert_eq!(y.as_slice().unwrap(), [3.5, 3.5]);
 /// # Ok::<(), layerwise::Error>(())
 /// ```
 pub trait Initializer: Debug + Send + Sync {
@@ -99,7 +97,8 @@ impl Init {
     /// A new parameter called `name`, filled by `initializer`.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] if there is no memory for it.
+    /// [`Error::TooLarge`] if there is no memory for it, [`Error::Layer`] if `initializer` gives numbers that are not
+    /// finite.
     pub fn param<F: Scalar>(
         &self,
         name: &str,
@@ -118,7 +117,11 @@ impl Init {
         values.resize(len, 0.0);
         let mut rng = self.seed.fold(hash_name(name)).rng();
         initializer.fill(&mut values, &fans, &mut rng);
-        let values = values.into_iter().map(F::lit).collect();
+        let values: Vec<F> = values.into_iter().map(F::lit).collect();
+        if let Some(wrong) = values.iter().find(|value| !value.is_finite()) {
+            let message = format!("{name} must be finite, got {wrong} from {initializer:?}");
+            return Err(Error::layer("Init", message));
+        }
         let value = ArrayD::from_shape_vec(IxDyn(fans.shape), values).map_err(|_| too_large())?;
         Ok(Param::new(value, role))
     }

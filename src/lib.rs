@@ -41,7 +41,7 @@
 //! | center, scale and whiten it | [`preprocessing`] |
 //! | vary it while training | [`augment`] |
 //! | measure how good a model is | [`metrics`] |
-//! | write a part of your own | [`Layer`], [`Activation`], [`Optimizer`], [`Initializer`], [`Regularizer`], [`Loss`], [`Schedule`], [`Metric`], [`data::Source`], [`augment::Augmentation`] |
+//! | write a part of your own | [`Layer`], [`Activation`], [`Optimizer`], [`Initializer`], [`Regularizer`], [`Constraint`], [`Loss`], [`Schedule`], [`Metric`], [`data::Source`], [`augment::Augmentation`] |
 //! | prove it right | [`gradcheck`] |
 //! | read the guide | [`guide`] |
 //!
@@ -66,6 +66,7 @@ pub use ndarray;
 
 mod activation;
 mod cache;
+mod constraint;
 mod error;
 mod initializer;
 mod layer;
@@ -102,6 +103,7 @@ pub mod training;
 
 pub use activation::Activation;
 pub use cache::{Cache, Scratch};
+pub use constraint::Constraint;
 pub use error::{Error, Place, Result, ShapeError, TargetError};
 pub use initializer::{Fans, Init, Initializer};
 pub use layer::{Backward, BoxClone, Forward, Layer, LayerSpec, Mode};
@@ -133,6 +135,11 @@ pub mod guide {
     #[cfg(feature = "digits")]
     pub mod data {
         #![doc = include_str!("../docs/data.md")]
+    }
+
+    /// Why the numbers that a network starts from decide whether it learns.
+    pub mod initialization {
+        #![doc = include_str!("../docs/initialization.md")]
     }
 }
 

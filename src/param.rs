@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, Dimension, IxDyn};
 
-use crate::{Regularizer, Result, Scalar, Shape, ShapeError, View, ViewMut};
+use crate::{Constraint, Regularizer, Result, Scalar, Shape, ShapeError, View, ViewMut};
 
 /// Identity of a parameter within this process. A clone of a model keeps it, so an optimizer's state
 /// follows the clone; it is never written to disk.
@@ -88,10 +88,11 @@ pub struct Param<F: Scalar = f32> {
     trainable: bool,
     group: Group,
     regularizer: Option<Arc<dyn Regularizer<F>>>,
+    constraint: Option<Arc<dyn Constraint<F>>>,
 }
 
 impl<F: Scalar> Param<F> {
-    /// A trainable parameter in the default group, without regularizer.
+    /// A trainable parameter in the default group, without regularizer or constraint.
     pub fn new(value: ArrayD<F>, role: Role) -> Self {
         // Contiguous: kernels and optimizers work on slices.
         let value = if value.is_standard_layout() {
@@ -108,6 +109,7 @@ impl<F: Scalar> Param<F> {
             trainable: true,
             group: Group::DEFAULT,
             regularizer: None,
+            constraint: None,
         }
     }
 
@@ -245,6 +247,25 @@ impl<F: Scalar> Param<F> {
     /// Sets or removes the penalty on it.
     pub fn set_regularizer(&mut self, regularizer: Option<Arc<dyn Regularizer<F>>>) {
         self.regularizer = regularizer;
+    }
+
+    /// The limit on it, if any.
+    pub fn constraint(&self) -> Option<&dyn Constraint<F>> {
+        self.constraint.as_deref()
+    }
+
+    /// Sets or removes the limit on it.
+    pub fn set_constraint(&mut self, constraint: Option<Arc<dyn Constraint<F>>>) {
+        self.constraint = constraint;
+    }
+
+    /// Brings the value back inside the limit.
+    pub(crate) fn constrain(&mut self) {
+        let Some(constraint) = self.constraint.clone() else { return };
+        let dim = self.value.raw_dim();
+        if let Some(value) = self.value.as_slice_mut() {
+            constraint.project(value, dim.slice());
+        }
     }
 
     /// Adds the penalty's derivative to the gradient and returns the penalty.

@@ -4,9 +4,10 @@ pub use crate::activations::*;
 pub use crate::data::{Batches, Dataset, Loader, Source};
 pub use crate::initializers::*;
 pub use crate::layers::{
-    AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2d,
+    AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, Linear, LogSoftmax, MaxPool2d,
+    Softmax,
 };
-pub use crate::losses::{CrossEntropy, Mse, MulticlassHinge, Reduction};
+pub use crate::losses::*;
 pub use crate::metrics::{Accuracy, accuracy};
 pub use crate::optimizers::{
     AdaDelta, AdaGrad, Adam, AdamW, Adamax, Clip, GroupOptions, Lbfgs, Lion, ModelOptimizer, NAdam,
@@ -19,10 +20,10 @@ pub use crate::schedules::{
 };
 pub use crate::training::{ModelObjective, Trainer};
 pub use crate::{
-    Activation, Backward, Block, Buffer, Cache, Decay, Error, Fans, Forward, Group, Init,
-    Initializer, Layer, LayerSpec, Loss, Metric, Minimizer, Minimum, Mode, Objective, Optimizer,
-    Param, ParamInfo, Regularizer, Result, Rng, Role, Scalar, Schedule, Seed, Sequential,
-    SequentialBuilder, Shape, ShapeError, Statistics, StepInfo, View, ViewMut, Workspace,
-    layer_params,
+    Activation, Backward, Block, Buffer, Cache, Constraint, Decay, Error, Fans, Forward, Group,
+    Init, Initializer, Layer, LayerSpec, Loss, Metric, Minimizer, Minimum, Mode, Objective,
+    Optimizer, Param, ParamInfo, Regularizer, Result, Rng, Role, Scalar, Schedule, Seed,
+    Sequential, SequentialBuilder, Shape, ShapeError, Statistics, StepInfo, View, ViewMut,
+    Workspace, layer_params,
 };
 pub use ndarray::{self, Array1, Array2, Array3, Array4, ArrayD, Axis};

@@ -281,4 +281,19 @@ impl ParamInfo {
             group: param.group(),
         }
     }
+
+    /// Whether it multiplies an input: not a bias, and not a normalization layer's scale or shift. A selector for
+    /// penalties and limits.
+    ///
+    /// ```
+    /// use layerwise::prelude::*;
+    ///
+    /// let model = Sequential::builder([4]).add(Linear::new(2)).add(BatchNorm::new()).build()?;
+    /// let weights: Vec<String> = model.params().filter(ParamInfo::is_weight).map(|p| p.name).collect();
+    /// assert_eq!(weights, ["0.weight"]);
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    pub fn is_weight(&self) -> bool {
+        self.role == Role::Weight
+    }
 }

@@ -1,4 +1,4 @@
-//! After warm-up a training step and a prediction allocate nothing. A counting allocator proves it.
+//! After warm-up a training step, a prediction and a loss allocate nothing. A counting allocator proves it.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,8 +47,10 @@ fn model() -> Sequential {
         .add(Linear::new(200))
         .add(BatchNorm::new())
         .add(Tanh)
+        .add(Softmax::new())
         .add(Linear::new(200))
-        .add(Sigmoid)
+        .add(Gelu)
+        .add(Mish)
         .add(Linear::new(10))
         .build()
         .expect("the layers fit")
@@ -81,7 +83,8 @@ fn check(rules: &[&dyn Fn() -> ModelOptimizer]) {
         Dataset::new(samples, (0..72).map(|i| i % 10).collect::<Vec<usize>>()).expect("72 each");
     for rule in rules {
         let mut model = model();
-        model.set_regularizer(L2(1e-4), |p| p.role == Role::Weight);
+        model.set_regularizer(L2(1e-4), ParamInfo::is_weight);
+        model.set_constraint(MaxNorm(1.0), ParamInfo::is_weight);
         let mut trainer = Trainer::new(CrossEntropy::new(), rule());
         let mut batches = data.batches(32).expect("not 0").shuffled(Seed::new(1));
         batches = batches.augmented(pipeline()).expect("images");
@@ -108,9 +111,45 @@ fn check(rules: &[&dyn Fn() -> ModelOptimizer]) {
     }
 }
 
+/// Every loss, with its value alone and with its gradient.
+fn check_losses() {
+    let mut rng = Seed::new(0).rng();
+    let mut random =
+        || ArrayD::from_shape_simple_fn(ndarray::IxDyn(&[64, 500]), || rng.uniform() as f32);
+    let (x, t, mut grad) = (random(), random(), random());
+    let classes: Vec<usize> = (0..64).collect();
+    let weights = [0.5; 500];
+    let mut by_class = |loss: &dyn Loss<f32, Target = [usize]>| {
+        let allocations = count(20, || {
+            loss.value(x.view(), &classes).expect("a good batch");
+            loss.value_and_grad(x.view(), &classes, grad.view_mut()).expect("a good batch");
+        });
+        assert_eq!(allocations, 0, "{loss:?}");
+    };
+    by_class(&CrossEntropy::new().class_weights(weights).label_smoothing(0.1).ignore_index(3));
+    by_class(&Nll::new());
+    by_class(&Focal::default());
+    by_class(&MulticlassHinge::new());
+    let mut by_value = |loss: &dyn Loss<f32, Target = ndarray::ArrayRef<f32, ndarray::IxDyn>>| {
+        let allocations = count(20, || {
+            loss.value(x.view(), &t).expect("a good batch");
+            loss.value_and_grad(x.view(), &t, grad.view_mut()).expect("a good batch");
+        });
+        assert_eq!(allocations, 0, "{loss:?}");
+    };
+    by_value(&SoftCrossEntropy::new().class_weights(weights));
+    by_value(&BinaryCrossEntropy::new());
+    by_value(&BinaryCrossEntropy::from_probabilities().pos_weight(weights));
+    by_value(&KlDivergence::new());
+    by_value(&Mse::new());
+    by_value(&Mae::new());
+    by_value(&Huber::default());
+    by_value(&SmoothL1::default());
+}
+
 /// One test, because the count is the process's.
 #[test]
-fn a_training_step_and_a_prediction_allocate_nothing() {
+fn a_training_step_a_prediction_and_a_loss_allocate_nothing() {
     let adam = || ModelOptimizer::new(Adam::new(), 1e-3).clip(Clip::Norm(1.0));
     let sgd = || ModelOptimizer::new(Sgd::new().momentum(0.9), 1e-2).weight_decay(Decay::L2(1e-4));
     let lion = || {
@@ -128,5 +167,6 @@ fn a_training_step_and_a_prediction_allocate_nothing() {
     for threads in [1, 2] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
         pool.install(|| check(&rules.map(|rule| rule as &dyn Fn() -> ModelOptimizer)));
+        pool.install(check_losses);
     }
 }

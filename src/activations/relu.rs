@@ -1,13 +1,14 @@
 //! Rectifiers.
 
-use crate::kernels::elementwise;
-use crate::{Activation, Scalar};
+use super::by_formula;
+use crate::kernels::elementwise::{Formula, between};
+use crate::{Error, Result, Scalar};
 
 /// Passes what is positive: `y = max(0, x)`.
 ///
 /// Does not saturate, costs next to nothing and converges fast; it is not zero-centred, and a unit that
-/// is negative for every sample gets no gradient any more (a "dead ReLU"). Derivative 0 at 0, as in
-/// PyTorch; NaN stays NaN.
+/// is negative for every sample gets no gradient any more (a "dead ReLU"). Biologically more plausible than a
+/// sigmoid: silent, or firing in proportion. Derivative 0 at 0, as in PyTorch; NaN stays NaN.
 ///
 /// # Shape
 /// input `[n, ..]` → the same.
@@ -27,13 +28,51 @@ use crate::{Activation, Scalar};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Relu;
 
-impl Activation for Relu {
-    fn forward<F: Scalar>(&self, x: &[F], y: &mut [F]) {
-        elementwise::relu(x, y);
+impl Formula for Relu {
+    #[inline(always)]
+    fn value<F: Scalar>(&self, x: F) -> F {
+        // Not `>`: NaN stays NaN.
+        if x < F::zero() { F::zero() } else { x }
     }
 
-    fn backward<F: Scalar>(&self, _x: &[F], y: &[F], dy: &[F], dx: &mut [F]) {
-        elementwise::relu_backward(y, dy, dx);
+    #[inline(always)]
+    fn gradient<F: Scalar>(&self, _x: F, y: F, dy: F) -> F {
+        if y > F::zero() { dy } else { F::zero() }
+    }
+}
+
+/// A rectifier with an upper limit: `y = min(max(0, x), 6)`.
+///
+/// The limit keeps activations in a small range, for arithmetic of low precision. Derivative 0 at 0 and at 6, as in
+/// PyTorch.
+///
+/// # Shape
+/// input `[n, ..]` → the same.
+///
+/// # Examples
+/// ```
+/// use layerwise::prelude::*;
+///
+/// let model = Sequential::builder([3]).add(Relu6).build()?;
+/// let y = model.predict(&ndarray::arr2(&[[-1.0, 2.0, 1e3]]))?;
+/// assert_eq!(y.as_slice().unwrap(), [0.0, 2.0, 6.0]);
+/// # Ok::<(), layerwise::Error>(())
+/// ```
+///
+/// # References
+/// Krizhevsky 2010; Howard et al. 2017 (MobileNets).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Relu6;
+
+impl Formula for Relu6 {
+    #[inline(always)]
+    fn value<F: Scalar>(&self, x: F) -> F {
+        between(F::zero(), F::lit(6.0), x)
+    }
+
+    #[inline(always)]
+    fn gradient<F: Scalar>(&self, x: F, _y: F, dy: F) -> F {
+        if x > F::zero() && x < F::lit(6.0) { dy } else { F::zero() }
     }
 }
 
@@ -54,6 +93,9 @@ impl Activation for Relu {
 /// # Ok::<(), layerwise::Error>(())
 /// ```
 ///
+/// # Errors
+/// Building fails with [`Error::Config`] unless the slope is finite.
+///
 /// # References
 /// Maas, Hannun & Ng 2013. Default slope 0.01 as in the paper and PyTorch; Keras has 0.3.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,6 +108,13 @@ impl LeakyRelu {
     pub fn new(slope: f64) -> Self {
         Self { slope }
     }
+
+    fn check_slope(&self) -> Result<()> {
+        if self.slope.is_finite() {
+            return Ok(());
+        }
+        Err(Error::config("LeakyRelu", "slope", "finite", self.slope))
+    }
 }
 
 impl Default for LeakyRelu {
@@ -74,12 +123,16 @@ impl Default for LeakyRelu {
     }
 }
 
-impl Activation for LeakyRelu {
-    fn forward<F: Scalar>(&self, x: &[F], y: &mut [F]) {
-        elementwise::leaky_relu(F::lit(self.slope), x, y);
+impl Formula for LeakyRelu {
+    #[inline(always)]
+    fn value<F: Scalar>(&self, x: F) -> F {
+        if x > F::zero() { x } else { F::lit(self.slope) * x }
     }
 
-    fn backward<F: Scalar>(&self, x: &[F], _y: &[F], dy: &[F], dx: &mut [F]) {
-        elementwise::leaky_relu_backward(F::lit(self.slope), x, dy, dx);
+    #[inline(always)]
+    fn gradient<F: Scalar>(&self, x: F, _y: F, dy: F) -> F {
+        if x > F::zero() { dy } else { F::lit(self.slope) * dy }
     }
 }
+
+by_formula!(Relu, Relu6, LeakyRelu check LeakyRelu::check_slope);

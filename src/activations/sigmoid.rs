@@ -1,7 +1,8 @@
 //! Saturating functions.
 
-use crate::kernels::elementwise;
-use crate::{Activation, Scalar};
+use super::by_formula;
+use crate::Scalar;
+use crate::kernels::elementwise::Formula;
 
 /// Squashes to `(0, 1)`: `y = 1 / (1 + e^−x)`.
 ///
@@ -25,13 +26,15 @@ use crate::{Activation, Scalar};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sigmoid;
 
-impl Activation for Sigmoid {
-    fn forward<F: Scalar>(&self, x: &[F], y: &mut [F]) {
-        elementwise::sigmoid(x, y);
+impl Formula for Sigmoid {
+    #[inline(always)]
+    fn value<F: Scalar>(&self, x: F) -> F {
+        x.straight_sigmoid()
     }
 
-    fn backward<F: Scalar>(&self, _x: &[F], y: &[F], dy: &[F], dx: &mut [F]) {
-        elementwise::sigmoid_backward(y, dy, dx);
+    #[inline(always)]
+    fn gradient<F: Scalar>(&self, _x: F, y: F, dy: F) -> F {
+        dy * y * (F::one() - y)
     }
 }
 
@@ -54,12 +57,51 @@ impl Activation for Sigmoid {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tanh;
 
-impl Activation for Tanh {
-    fn forward<F: Scalar>(&self, x: &[F], y: &mut [F]) {
-        elementwise::tanh(x, y);
+impl Formula for Tanh {
+    #[inline(always)]
+    fn value<F: Scalar>(&self, x: F) -> F {
+        x.straight_tanh()
     }
 
-    fn backward<F: Scalar>(&self, _x: &[F], y: &[F], dy: &[F], dx: &mut [F]) {
-        elementwise::tanh_backward(y, dy, dx);
+    #[inline(always)]
+    fn gradient<F: Scalar>(&self, _x: F, y: F, dy: F) -> F {
+        dy * (F::one() - y) * (F::one() + y)
     }
 }
+
+/// Squashes to `(−1, 1)` without an exponential: `y = x / (1 + |x|)`.
+///
+/// Saturates more slowly than [`Tanh`]: its derivative falls like `1 / x²`.
+///
+/// # Shape
+/// input `[n, ..]` → the same.
+///
+/// # Examples
+/// ```
+/// use layerwise::prelude::*;
+///
+/// let model = Sequential::builder([3]).add(Softsign).build()?;
+/// let y = model.predict(&ndarray::arr2(&[[0.0, -1.0, 3.0]]))?;
+/// assert_eq!(y.as_slice().unwrap(), [0.0, -0.5, 0.75]);
+/// # Ok::<(), layerwise::Error>(())
+/// ```
+///
+/// # References
+/// Bergstra et al. 2009; Glorot & Bengio 2010.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Softsign;
+
+impl Formula for Softsign {
+    #[inline(always)]
+    fn value<F: Scalar>(&self, x: F) -> F {
+        x / (F::one() + x.abs())
+    }
+
+    #[inline(always)]
+    fn gradient<F: Scalar>(&self, x: F, _y: F, dy: F) -> F {
+        let share = F::one() / (F::one() + x.abs());
+        dy * share * share
+    }
+}
+
+by_formula!(Sigmoid, Tanh, Softsign);

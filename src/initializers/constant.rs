@@ -20,6 +20,24 @@ impl Initializer for Zeros {
     }
 }
 
+/// Fills with ones: for scales.
+///
+/// ```
+/// use layerwise::prelude::*;
+///
+/// let model = Sequential::builder([2]).add(Linear::new(1).weight_init(Ones)).build()?;
+/// assert_eq!(model.predict(&ndarray::arr2(&[[3.0, 4.0]]))?[[0, 0]], 7.0);
+/// # Ok::<(), layerwise::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ones;
+
+impl Initializer for Ones {
+    fn fill(&self, out: &mut [f64], _fans: &Fans<'_>, _rng: &mut Rng) {
+        out.fill(1.0);
+    }
+}
+
 /// Fills with one number.
 ///
 /// ```

@@ -2,16 +2,36 @@
 //!
 //! All-zero weights make all units of a layer alike for ever; one fixed small standard deviation makes
 //! the activations of a deep network fade to 0 layer by layer. [`XavierUniform`] and [`XavierNormal`]
-//! keep their variance for symmetric activations, [`HeNormal`] and [`HeUniform`] for rectifiers.
+//! keep their variance for symmetric activations, [`HeNormal`] and [`HeUniform`] for rectifiers. The guide has
+//! the experiment: [`crate::guide::initialization`].
+//!
+//! | initializer | distribution |
+//! |---|---|
+//! | [`Zeros`], [`Ones`], [`Constant`] | one number |
+//! | [`Normal`], [`TruncatedNormal`], [`Uniform`] | fixed, whatever the size |
+//! | [`XavierNormal`], [`XavierUniform`] | variance `gain² · 2 / (fan_in + fan_out)` |
+//! | [`HeNormal`], [`HeUniform`] | variance `gain² / fan`, gain √2: the layers' default |
+//! | [`LeCunNormal`], [`LeCunUniform`] | variance `gain² / fan_in` |
+//! | [`Orthogonal`] | a random rotation |
+//! | [`Identity`] | passes the input on |
+//! | [`TorchDefault`] | what PyTorch's layers start from |
+//!
+//! Building a model fails if an initializer gives a number that is not finite.
 
 mod constant;
 mod he;
+mod identity;
+mod lecun;
 mod normal;
+mod orthogonal;
 mod xavier;
 
-pub use constant::{Constant, Zeros};
+pub use constant::{Constant, Ones, Zeros};
 pub use he::{HeNormal, HeUniform, TorchDefault};
-pub use normal::{Normal, Uniform};
+pub use identity::Identity;
+pub use lecun::{LeCunNormal, LeCunUniform};
+pub use normal::{Normal, TruncatedNormal, Uniform};
+pub use orthogonal::Orthogonal;
 pub use xavier::{XavierNormal, XavierUniform};
 
 use crate::Rng;
@@ -47,6 +67,8 @@ pub enum Gain {
     Tanh,
     /// √2
     Relu,
+    /// 3/4
+    Selu,
     /// `√(2 / (1 + slope²))`
     LeakyRelu(f64),
     /// Any other factor.
@@ -60,6 +82,7 @@ impl Gain {
             Self::Linear => 1.0,
             Self::Tanh => 5.0 / 3.0,
             Self::Relu => std::f64::consts::SQRT_2,
+            Self::Selu => 0.75,
             Self::LeakyRelu(slope) => (2.0 / (1.0 + slope * slope)).sqrt(),
             Self::Of(gain) => gain,
         }

@@ -6,7 +6,7 @@ use crate::{Fans, Initializer, Rng};
 /// Draws from `U(−b, b)` with `b = gain · √(6 / (fan_in + fan_out))`.
 ///
 /// Keeps the variance of activations and gradients through layers with a symmetric activation. The
-/// course notes' `randn / √fan_in` is LeCun's rule; this is the paper's (Glorot & Bengio 2010, eq. 16).
+/// course notes' `randn / √fan_in` is [`super::LeCunNormal`]; this is the paper's (Glorot & Bengio 2010, eq. 16).
 ///
 /// ```
 /// use layerwise::prelude::*;

@@ -15,6 +15,7 @@ pub mod elementwise;
 pub mod functions;
 pub mod gemm;
 pub mod image;
+pub mod loss;
 #[cfg(feature = "mmap")]
 pub mod map;
 pub mod micro;

@@ -19,6 +19,7 @@ pub struct ActivationLayer<A>(A);
 
 impl<F: Scalar, A: Activation + Clone + 'static> LayerSpec<F> for A {
     fn build(&self, _input: &Shape, _init: &mut Init) -> Result<Box<dyn Layer<F>>> {
+        self.check()?;
         Ok(Box::new(ActivationLayer(self.clone())))
     }
 }

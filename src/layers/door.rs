@@ -1,5 +1,5 @@
 //! From the views that a pass hands over to the slices that kernels want. A model's arrays are
-//! contiguous and cost nothing here; a layer called by hand with another layout pays for a copy.
+//! contiguous and cost nothing here; a layer or loss called by hand with another layout pays for a copy.
 
 use std::borrow::Cow;
 

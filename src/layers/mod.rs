@@ -7,6 +7,7 @@
 //! | [`MaxPool2d`], [`AvgPool2d`], [`GlobalAvgPool`] | pooling |
 //! | [`BatchNorm`] | normalization by batch statistics |
 //! | [`Dropout`] | random zeros while training |
+//! | [`Softmax`], [`LogSoftmax`] | probabilities of scores, over one axis |
 //! | [`Flatten`] | images to features |
 //!
 //! Every [`crate::Activation`] is a spec as well; [`ActivationLayer`] is what it becomes.
@@ -20,6 +21,7 @@ mod dropout;
 mod flatten;
 mod linear;
 mod max_pool;
+mod softmax;
 mod window;
 
 pub use activation::ActivationLayer;
@@ -30,6 +32,7 @@ pub use dropout::{Dropout, DropoutLayer};
 pub use flatten::{Flatten, FlattenLayer};
 pub use linear::{Linear, LinearLayer};
 pub use max_pool::{MaxPool2d, MaxPool2dLayer};
+pub use softmax::{LogSoftmax, Softmax, SoftmaxLayer};
 pub use window::{
     Pair, conv_output_size, conv_output_size_exact, pool_output_size, pool_output_size_exact,
 };

@@ -1,10 +1,9 @@
 //! The support vector machine's loss.
 
-use super::{check_classes, check_grad, scores, write_grad};
-use crate::{Error, Loss, Result, Scalar, View, ViewMut};
+use super::by_class::{ByClass, Options, loss_by_class};
+use crate::{Error, Result, Scalar};
 
-/// Multiclass SVM loss of the course: `L_i = Σ_{j ≠ y} max(0, s_j − s_y + margin)^p`, averaged over the
-/// batch.
+/// Multiclass SVM loss of the course: `L_i = w_y Σ_{j ≠ y} max(0, s_j − s_y + margin)^p`, averaged over the batch.
 ///
 /// PyTorch's `multi_margin_loss` divides by the number of classes as well; Keras's `CategoricalHinge`
 /// takes only the largest `j`.
@@ -31,10 +30,11 @@ use crate::{Error, Loss, Result, Scalar, View, ViewMut};
 /// Weston & Watkins 1999.
 #[doc(alias = "SVM")]
 #[doc(alias = "MultiMarginLoss")]
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct MulticlassHinge {
     margin: f64,
     squared: bool,
+    options: Options,
 }
 
 impl Default for MulticlassHinge {
@@ -46,7 +46,7 @@ impl Default for MulticlassHinge {
 impl MulticlassHinge {
     /// With margin 1, not squared.
     pub fn new() -> Self {
-        Self { margin: 1.0, squared: false }
+        Self { margin: 1.0, squared: false, options: Options::default() }
     }
 
     /// By how much the right score should exceed the others; default 1.
@@ -60,68 +60,51 @@ impl MulticlassHinge {
         self.squared = squared;
         self
     }
+}
+
+impl ByClass for MulticlassHinge {
+    const KIND: &'static str = "MulticlassHinge";
+
+    fn options(&self) -> &Options {
+        &self.options
+    }
 
     fn check(&self) -> Result<()> {
         if self.margin.is_finite() {
             return Ok(());
         }
-        let got = self.margin.to_string();
-        Err(Error::Setting { kind: "MulticlassHinge", field: "margin", must_be: "finite", got })
+        let (kind, got) = (Self::KIND, self.margin.to_string());
+        Err(Error::Setting { kind, field: "margin", must_be: "finite", got })
     }
 
-    /// Sum over the wrong classes; `each` gets a class and the derivative by its score.
-    fn row<F: Scalar>(&self, row: &[F], target: usize, mut each: impl FnMut(usize, F)) -> f64 {
+    fn row<F: Scalar>(
+        &self,
+        row: &[F],
+        class: usize,
+        weight: f64,
+        mut grad: Option<(f64, &mut [F])>,
+    ) -> f64 {
+        if let Some((_, grad)) = &mut grad {
+            grad.fill(F::zero());
+        }
         let mut loss = 0.0;
-        for (class, &score) in row.iter().enumerate() {
-            let excess = score - row[target] + F::lit(self.margin);
+        for (other, &score) in row.iter().enumerate() {
+            let excess = score - row[class] + F::lit(self.margin);
             // Not `>`: NaN must not vanish.
-            if class == target || excess <= F::zero() {
+            if other == class || excess <= F::zero() {
                 continue;
             }
             let (term, derivative) =
                 if self.squared { (excess * excess, excess + excess) } else { (excess, F::one()) };
-            loss += term.widen();
-            each(class, derivative);
+            loss += weight * term.widen();
+            if let Some((factor, grad)) = &mut grad {
+                let derivative = derivative * F::lit(weight * *factor);
+                grad[other] = derivative;
+                grad[class] -= derivative;
+            }
         }
         loss
     }
 }
 
-impl<F: Scalar> Loss<F> for MulticlassHinge {
-    type Target = [usize];
-
-    fn value(&self, prediction: View<'_, F>, target: &[usize]) -> Result<F> {
-        let (rows, classes, values) = scores(&prediction)?;
-        self.check()?;
-        check_classes(rows, classes, target)?;
-        let rows = values.chunks_exact(classes).zip(target);
-        let total: f64 = rows.map(|(row, &class)| self.row(row, class, |_, _| {})).sum();
-        Ok(F::lit(total / target.len() as f64))
-    }
-
-    fn value_and_grad(
-        &self,
-        prediction: View<'_, F>,
-        target: &[usize],
-        mut grad: ViewMut<'_, F>,
-    ) -> Result<F> {
-        let (rows, classes, values) = scores(&prediction)?;
-        self.check()?;
-        check_classes(rows, classes, target)?;
-        check_grad(&prediction, &grad)?;
-        let count = F::lit(rows as f64);
-        let mut total = 0.0;
-        write_grad(&mut grad, |grad| {
-            for ((row, grad), &class) in
-                values.chunks_exact(classes).zip(grad.chunks_exact_mut(classes)).zip(target)
-            {
-                grad.fill(F::zero());
-                total += self.row(row, class, |other, derivative| {
-                    grad[other] = derivative / count;
-                    grad[class] -= derivative / count;
-                });
-            }
-        });
-        Ok(F::lit(total / rows as f64))
-    }
-}
+loss_by_class!(MulticlassHinge);

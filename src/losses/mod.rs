@@ -1,15 +1,45 @@
 //! What is minimised.
+//!
+//! | loss | of | formula, for one sample or element |
+//! |---|---|---|
+//! | [`CrossEntropy`] | scores, a class | `−log softmax(s)_y` |
+//! | [`SoftCrossEntropy`] | scores, probabilities | `−Σ t log softmax(s)` |
+//! | [`Focal`] | scores, a class | `−(1 − p_y)^γ log p_y` |
+//! | [`MulticlassHinge`] | scores, a class | `Σ_{j ≠ y} max(0, s_j − s_y + 1)`, or its squares |
+//! | [`Nll`] | log-probabilities, a class | `−x_y` |
+//! | [`KlDivergence`] | log-probabilities, probabilities | `Σ t (log t − x)` |
+//! | [`BinaryCrossEntropy`] | scores or probabilities, yes or no | `−t log p − (1 − t) log(1 − p)` |
+//! | [`Mse`] | values | `(p − t)²` |
+//! | [`Mae`] | values | `abs(p − t)` |
+//! | [`Huber`], [`SmoothL1`] | values | squared up to a bend, then straight |
+//!
+//! Each has a value alone and a value with gradient, neither of which allocates for arrays in row-major order.
 
+mod absolute;
+mod binary_cross_entropy;
+mod by_class;
+mod by_element;
 mod cross_entropy;
+mod focal;
 mod hinge;
+mod kl_divergence;
 mod mse;
+mod nll;
+mod soft_cross_entropy;
 
+pub use absolute::{Huber, Mae, SmoothL1};
+pub use binary_cross_entropy::BinaryCrossEntropy;
 pub use cross_entropy::CrossEntropy;
+pub use focal::Focal;
 pub use hinge::MulticlassHinge;
+pub use kl_divergence::KlDivergence;
 pub use mse::Mse;
+pub use nll::Nll;
+pub use soft_cross_entropy::SoftCrossEntropy;
 
 use std::borrow::Cow;
 
+use crate::layers::door;
 use crate::{Error, Result, Scalar, ShapeError, TargetError, View};
 
 /// How the samples' losses become one number.
@@ -33,11 +63,7 @@ pub(crate) fn scores<'a, F: Scalar>(
         let cause = ShapeError::new("[batch, classes], each at least 1", prediction.shape());
         return Err(Error::Prediction(cause));
     }
-    let values = match prediction.as_slice() {
-        Some(slice) => Cow::Borrowed(slice),
-        None => Cow::Owned(prediction.iter().copied().collect()),
-    };
-    Ok((rows, classes, values))
+    Ok((rows, classes, door::slice(prediction)))
 }
 
 /// One class for each row, each in range.
@@ -51,6 +77,32 @@ pub(crate) fn check_classes(rows: usize, classes: usize, target: &[usize]) -> Re
     }
 }
 
+/// One weight for each class, none below 0.
+fn check_weights(
+    kind: &'static str,
+    field: &'static str,
+    weights: &[f64],
+    classes: usize,
+) -> Result<()> {
+    let fail = |must_be, got| Err(Error::Setting { kind, field, must_be, got });
+    if weights.len() != classes {
+        let got = format!("{} weights for {classes} classes", weights.len());
+        return fail("one for each class of the prediction", got);
+    }
+    match weights.iter().find(|weight| !(weight.is_finite() && **weight >= 0.0)) {
+        Some(weight) => fail("at least 0", weight.to_string()),
+        None => Ok(()),
+    }
+}
+
+fn check_smoothing(kind: &'static str, smoothing: f64) -> Result<()> {
+    if (0.0..=1.0).contains(&smoothing) {
+        return Ok(());
+    }
+    let got = smoothing.to_string();
+    Err(Error::Setting { kind, field: "label_smoothing", must_be: "from 0 to 1", got })
+}
+
 fn check_grad<F: Scalar>(prediction: &View<'_, F>, grad: &crate::ViewMut<'_, F>) -> Result<()> {
     if prediction.shape() == grad.shape() {
         return Ok(());
@@ -58,16 +110,4 @@ fn check_grad<F: Scalar>(prediction: &View<'_, F>, grad: &crate::ViewMut<'_, F>)
     let needs =
         format!("a gradient of the prediction's shape {}", crate::Shape::from(prediction.shape()));
     Err(Error::Prediction(ShapeError::new(needs, grad.shape())))
-}
-
-/// Writes a gradient, given in row-major order, into a view of any layout.
-fn write_grad<F: Scalar>(grad: &mut crate::ViewMut<'_, F>, write: impl FnOnce(&mut [F])) {
-    if let Some(slice) = grad.as_slice_mut() {
-        return write(slice);
-    }
-    let mut copy = vec![F::zero(); grad.len()];
-    write(&mut copy);
-    for (to, from) in grad.iter_mut().zip(copy) {
-        *to = from;
-    }
 }

@@ -1,9 +1,9 @@
 //! Squared error.
 
-use ndarray::{ArrayRef, IxDyn};
-
-use super::{Reduction, check_grad};
-use crate::{Error, Loss, Result, Scalar, ShapeError, TargetError, View, ViewMut};
+use super::Reduction;
+use super::by_element::{ByElement, loss_by_element};
+use crate::Scalar;
+use crate::kernels::loss::Element;
 
 /// Mean squared error: `Σ (prediction − target)² / elements`.
 ///
@@ -23,7 +23,7 @@ use crate::{Error, Loss, Result, Scalar, ShapeError, TargetError, View, ViewMut}
 /// ```
 ///
 /// # Errors
-/// [`Error::Target`] if the shapes differ, [`Error::Prediction`] if the prediction is empty.
+/// [`crate::Error::Target`] if the shapes differ, [`crate::Error::Prediction`] if the prediction is empty.
 #[doc(alias = "MeanSquaredError")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Mse {
@@ -41,52 +41,24 @@ impl Mse {
         self.reduction = reduction;
         self
     }
+}
 
-    fn divisor<F: Scalar>(
-        &self,
-        prediction: &View<'_, F>,
-        target: &ArrayRef<F, IxDyn>,
-    ) -> Result<f64> {
-        if prediction.is_empty() {
-            let cause = ShapeError::new("at least one element", prediction.shape());
-            return Err(Error::Prediction(cause));
-        }
-        if prediction.shape() != target.shape() {
-            let needs =
-                format!("the prediction's shape {}", crate::Shape::from(prediction.shape()));
-            return Err(Error::Target(TargetError::Shape(ShapeError::new(needs, target.shape()))));
-        }
-        Ok(match self.reduction {
-            Reduction::Mean => prediction.len() as f64,
-            Reduction::Sum => 1.0,
-        })
+impl Element for Mse {
+    #[inline(always)]
+    fn loss<F: Scalar>(&self, p: F, t: F) -> F {
+        (p - t) * (p - t)
+    }
+
+    #[inline(always)]
+    fn derivative<F: Scalar>(&self, p: F, t: F) -> F {
+        (p - t) + (p - t)
     }
 }
 
-impl<F: Scalar> Loss<F> for Mse {
-    type Target = ArrayRef<F, IxDyn>;
-
-    fn value(&self, prediction: View<'_, F>, target: &ArrayRef<F, IxDyn>) -> Result<F> {
-        let divisor = self.divisor(&prediction, target)?;
-        let squares =
-            prediction.iter().zip(target.iter()).map(|(&p, &t)| ((p - t) * (p - t)).widen());
-        Ok(F::lit(squares.sum::<f64>() / divisor))
-    }
-
-    fn value_and_grad(
-        &self,
-        prediction: View<'_, F>,
-        target: &ArrayRef<F, IxDyn>,
-        mut grad: ViewMut<'_, F>,
-    ) -> Result<F> {
-        let divisor = self.divisor(&prediction, target)?;
-        check_grad(&prediction, &grad)?;
-        let factor = F::lit(2.0 / divisor);
-        let mut total = 0.0;
-        for ((grad, &p), &t) in grad.iter_mut().zip(prediction.iter()).zip(target.iter()) {
-            total += ((p - t) * (p - t)).widen();
-            *grad = factor * (p - t);
-        }
-        Ok(F::lit(total / divisor))
+impl ByElement for Mse {
+    fn reduction(&self) -> Reduction {
+        self.reduction
     }
 }
+
+loss_by_element!(Mse);

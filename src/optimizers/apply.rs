@@ -59,12 +59,16 @@ impl<F: Scalar> Job<F> {
     }
 }
 
-/// The norm of all gradients, if every trainable parameter has a finite one.
+/// The norm of all gradients, if every trainable parameter has a finite one and no limit that makes no sense.
 pub(super) fn norm<F: Scalar>(model: &Sequential<F>, step: u64) -> Result<f64> {
     let (mut squares, mut problem) = (0.0, None);
     model.visit(&mut Visitor::new(&mut |name, entry| {
         let Entry::Param(param) = entry else { return };
         if !param.trainable() || problem.is_some() {
+            return;
+        }
+        if let Some(error) = param.constraint().and_then(|constraint| constraint.check().err()) {
+            problem = Some(error);
             return;
         }
         let Some(grad) = param.grad() else {

@@ -241,7 +241,8 @@ impl<F: Scalar> ModelOptimizer<F> {
         }));
     }
 
-    /// Updates every trainable parameter and clears the gradients it used.
+    /// Updates every trainable parameter, brings it back inside its limit ([`crate::Sequential::set_constraint`]) and
+    /// clears the gradients it used.
     ///
     /// # Errors
     /// [`crate::Error::MissingGradient`], [`crate::Error::NonFinite`] with the parameter's name, [`crate::Error::Setting`]. All
@@ -262,8 +263,11 @@ impl<F: Scalar> ModelOptimizer<F> {
         if self.gathered >= self.accumulate {
             let info = StepInfo { step, lr, momentum };
             model.visit_mut(&mut VisitorMut::new(&mut |_, entry| {
-                if let EntryMut::Param(param) = entry {
-                    parameters += usize::from(self.update(param, info, grad_norm, share));
+                if let EntryMut::Param(param) = entry
+                    && self.update(param, info, grad_norm, share)
+                {
+                    param.constrain();
+                    parameters += 1;
                 }
             }));
             (self.steps, self.gathered) = (step, 0);

@@ -1,4 +1,4 @@
-//! Penalties on parameters.
+//! Penalties and limits on parameters.
 //!
 //! | penalty | value | derivative |
 //! |---|---|---|
@@ -8,6 +8,32 @@
 //!
 //! The ½ stands in `L2` and not in `ElasticNet`, as in the course notes. Keras's `l2` has no ½ either:
 //! its `l2(λ)` is `L2(2 λ)` here. PyTorch's `weight_decay` amounts to `L2`.
+//!
+//! [`MaxNorm`] is no penalty but a [`crate::Constraint`]: it limits the length of each unit's weights.
+//!
+//! # Which parameters
+//!
+//! None, unless a selector says so. [`crate::ParamInfo::is_weight`] selects weights and leaves biases and the parameters
+//! of normalization layers alone; a name selects a layer.
+//!
+//! ```
+//! use layerwise::prelude::*;
+//!
+//! let mut model = Sequential::builder([8])
+//!     .add(Linear::new(16))
+//!     .add(BatchNorm::new())
+//!     .add(Relu)
+//!     .add_named("head", Linear::new(4))
+//!     .build()?;
+//! assert_eq!(model.set_regularizer(L2(1e-4), ParamInfo::is_weight), 2);
+//! assert_eq!(model.set_regularizer(L1(1e-5), |p| p.name == "head.weight"), 1); // in place of L2
+//! assert_eq!(model.set_constraint(MaxNorm(3.0), |p| p.is_weight() && p.name.starts_with("0.")), 1);
+//! # Ok::<(), layerwise::Error>(())
+//! ```
+
+mod max_norm;
+
+pub use max_norm::MaxNorm;
 
 use crate::kernels::{elementwise, reduce};
 use crate::{Regularizer, Scalar};

@@ -6,8 +6,8 @@ use ndarray::ArrayD;
 
 use super::Sequential;
 use crate::{
-    Entry, EntryMut, Error, Group, IntoView, Param, ParamInfo, Regularizer, Result, Scalar,
-    Statistics, Visitor, VisitorMut,
+    Constraint, Entry, EntryMut, Error, Group, IntoView, Param, ParamInfo, Regularizer, Result,
+    Scalar, Statistics, Visitor, VisitorMut,
 };
 
 /// Selectors return how many parameters they touched, so that a typo shows.
@@ -230,7 +230,7 @@ impl<F: Scalar> Sequential<F> {
     /// use layerwise::prelude::*;
     ///
     /// let mut model = Sequential::builder([4]).add(Linear::new(2)).build()?;
-    /// assert_eq!(model.set_regularizer(L2(1e-4), |p| p.role == Role::Weight), 1);
+    /// assert_eq!(model.set_regularizer(L2(1e-4), ParamInfo::is_weight), 1);
     /// # Ok::<(), layerwise::Error>(())
     /// ```
     pub fn set_regularizer(
@@ -245,6 +245,30 @@ impl<F: Scalar> Sequential<F> {
     /// Removes the penalty from the selected parameters.
     pub fn clear_regularizer(&mut self, select: impl Fn(&ParamInfo) -> bool) -> usize {
         self.each_selected(select, |param| param.set_regularizer(None))
+    }
+
+    /// Puts a limit on the selected parameters, in place of the one they had: an optimizer's step brings them back inside
+    /// after every update. A frozen parameter is not touched.
+    ///
+    /// ```
+    /// use layerwise::prelude::*;
+    ///
+    /// let mut model = Sequential::builder([4]).add(Linear::new(2)).build()?;
+    /// assert_eq!(model.set_constraint(MaxNorm(3.0), ParamInfo::is_weight), 1);
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    pub fn set_constraint(
+        &mut self,
+        constraint: impl Constraint<F> + 'static,
+        select: impl Fn(&ParamInfo) -> bool,
+    ) -> usize {
+        let constraint: Arc<dyn Constraint<F>> = Arc::new(constraint);
+        self.each_selected(select, |param| param.set_constraint(Some(constraint.clone())))
+    }
+
+    /// Removes the limit from the selected parameters.
+    pub fn clear_constraint(&mut self, select: impl Fn(&ParamInfo) -> bool) -> usize {
+        self.each_selected(select, |param| param.set_constraint(None))
     }
 
     /// Adds every penalty's derivative to the gradients of trainable parameters and returns the sum of

@@ -59,6 +59,14 @@ fn a_setting_out_of_range_names_its_range() {
             "layer 0 (Linear): out_features must be at least 1, got 0",
         ),
         (
+            build_error([4], Linear::new(1).weight_init(Normal::new(0.0, f64::NAN))),
+            "layer 0 (Init): weight must be finite, got NaN from Normal { mean: 0.0, std: NaN }",
+        ),
+        (
+            build_error([4], Linear::new(1).bias_init(Constant(1e300))),
+            "layer 0 (Init): bias must be finite, got inf from Constant(1e300)",
+        ),
+        (
             build_error([1, 4, 4], Conv2d::new(0, 3)),
             "layer 0 (Conv2d): filters must be at least 1, got 0",
         ),
@@ -97,6 +105,23 @@ fn a_setting_out_of_range_names_its_range() {
         (
             build_error([4], BatchNorm::new().momentum(f64::NAN)),
             "layer 0 (BatchNorm): momentum must be from 0 to 1, got NaN",
+        ),
+        (
+            build_error([4], LeakyRelu::new(f64::NAN)),
+            "layer 0 (LeakyRelu): slope must be finite, got NaN",
+        ),
+        (build_error([4], Elu::new(f64::INFINITY)), "layer 0 (Elu): alpha must be finite, got inf"),
+        (
+            build_error([4], Softplus::new(0.0)),
+            "layer 0 (Softplus): beta must be finite and above 0, got 0",
+        ),
+        (
+            build_error([3, 4], Softmax::new().axis(2)),
+            "layer 0 (Softmax): axis must be an axis of the sample, counted from 0, got 2 for [3, 4]",
+        ),
+        (
+            build_error(Vec::<usize>::new(), LogSoftmax::new()),
+            "layer 0 (LogSoftmax): axis must be an axis of the sample, counted from 0, got 0 for []",
         ),
         (
             build_error([4], Dropout::new(1.0)),

@@ -2,7 +2,7 @@
 
 use layerwise::prelude::*;
 
-use crate::support::{normal, small_convnet, state};
+use crate::support::{normal, small_convnet, state, text};
 
 #[test]
 fn names_and_shapes_are_pytorchs() {
@@ -151,4 +151,68 @@ fn an_f32_model_starts_as_the_rounded_f64_model() {
         let rounded = double.value(&info.name).expect("it exists").mapv(|x| x as f32);
         assert_eq!(single.value(&info.name).expect("it exists"), rounded);
     }
+}
+
+#[test]
+fn a_limit_is_kept_by_every_step_for_what_it_was_set_on_alone() {
+    let mut free = SequentialBuilder::<f64>::new([3])
+        .add(Linear::new(4).bias_init(Constant(5.0)))
+        .add(BatchNorm::new())
+        .add_named("head", Linear::new(2).weight_init(Constant(2.0)).bias_init(Constant(5.0)))
+        .build()
+        .expect("it fits");
+    let mut model = free.clone();
+    let step = |model: &mut Sequential<f64>| {
+        let y = model.forward(&normal(&[5, 3], 0)).expect("it fits").to_owned();
+        model.backward(&y).expect("there was a forward");
+        ModelOptimizer::new(Sgd::new(), 0.01).step(model).expect("gradients were written");
+    };
+    let lengths = |model: &Sequential<f64>, name: &str| -> Vec<f64> {
+        let value = model.value(name).expect("it exists");
+        value.outer_iter().map(|row| row.iter().map(|x| x * x).sum::<f64>().sqrt()).collect()
+    };
+    assert_eq!(model.set_constraint(MaxNorm(0.5), |p| p.is_weight() && p.name == "0.weight"), 1);
+    step(&mut model);
+    step(&mut free);
+    assert!(lengths(&free, "0.weight").iter().any(|&length| length > 0.5));
+    assert!(lengths(&model, "0.weight").iter().all(|&length| length <= 0.5 + 1e-15));
+    // Everything else moved as in a model without limits.
+    for other in ["0.bias", "1.weight", "1.bias", "head.weight", "head.bias"] {
+        assert_eq!(model.value(other), free.value(other), "{other}");
+    }
+    assert_eq!(model.set_constraint(MaxNorm(0.25), ParamInfo::is_weight), 2);
+    model.freeze(|p| p.name == "0.weight");
+    step(&mut model);
+    assert!(lengths(&model, "0.weight").iter().any(|&length| length > 0.25), "frozen");
+    assert!(lengths(&model, "head.weight").iter().all(|&length| length <= 0.25 + 1e-15));
+    assert!(lengths(&model, "head.bias").iter().all(|&length| length > 0.25), "not a weight");
+    assert_eq!(model.clear_constraint(|_| true), 6);
+    assert!(model.param("head.weight").expect("it exists").constraint().is_none());
+}
+
+#[test]
+fn selectors_by_role_leave_biases_and_normalization_alone() {
+    let mut model = small_convnet::<f32>(0);
+    let weights = model.params().filter(|p| p.name.ends_with("weight")).count();
+    // The one scale is called `weight` too, and is none.
+    assert_eq!(model.set_regularizer(L2(1.0), ParamInfo::is_weight), weights - 1);
+    for info in model.params().filter(|p| !p.is_weight()) {
+        assert!(model.param(&info.name).expect("it exists").regularizer().is_none());
+        assert!([Role::Bias, Role::Scale, Role::Shift].contains(&info.role));
+    }
+}
+
+#[test]
+fn a_limit_that_makes_no_sense_is_refused_before_anything_changes() {
+    let mut model = Sequential::builder([2]).add(Linear::new(1)).build().expect("it fits");
+    model.set_constraint(MaxNorm(0.0), ParamInfo::is_weight);
+    let y = model.forward(&normal(&[3, 2], 0)).expect("it fits").to_owned();
+    model.backward(&y).expect("there was a forward");
+    let before = state(&model);
+    let mut optimizer = ModelOptimizer::new(Sgd::new(), 0.1);
+    assert_eq!(text(optimizer.step(&mut model)), "MaxNorm: max must be above 0, got 0");
+    assert_eq!((state(&model), optimizer.steps()), (before, 0));
+    // A frozen parameter's is not looked at, as it is not applied.
+    model.freeze(ParamInfo::is_weight);
+    assert_eq!(optimizer.step(&mut model).expect("only the bias").parameters, 1);
 }

@@ -57,23 +57,37 @@ reference_tests! {
         "dropout_given_mask" => layers::check_dropout;
     }
     activations_match_pytorch_forward_and_backward: "activation" {
-        "relu" "leaky_relu" "sigmoid" "tanh" => activations::check;
+        "relu" "leaky_relu" "sigmoid" "tanh" "elu" "selu" => activations::check;
+        "gelu_erf" "gelu_tanh" "silu" "mish" "softplus" "hardswish" => activations::check;
+        "softmax" "log_softmax" => activations::check;
     }
     activations_are_exact_and_finite_at_extreme_inputs: "activation_extreme" {
-        "relu" "leaky_relu" "sigmoid" "tanh" => activations::check_extreme;
+        "relu" "leaky_relu" "sigmoid" "tanh" "elu" "selu" => activations::check_extreme;
+        "gelu_erf" "gelu_tanh" "silu" "mish" "softplus" "hardswish" => activations::check_extreme;
+        "softmax" "log_softmax" => activations::check_extreme;
     }
     losses_and_their_gradients_match_pytorch: "loss" {
         "cross_entropy" => losses::check_cross_entropy;
         "multiclass_hinge" => losses::check_hinge;
+        "cross_entropy_soft" => losses::check_soft;
+        "nll" => losses::check_nll;
+        "bce" => losses::check_bce;
+        "bce_with_logits" => losses::check_bce_with_logits;
+        "kl_div" => losses::check_kl;
         "mse" => losses::check_mse;
+        "l1" => losses::check_mae;
+        "huber" => losses::check_huber;
+        "smooth_l1" => losses::check_smooth_l1;
     }
     losses_match_pytorch_and_stay_finite_at_extreme_logits: "loss_extreme" {
         "cross_entropy" => losses::check_cross_entropy;
+        "bce_with_logits" => losses::check_bce_with_logits;
     }
     regularizers_match_their_formulas: "regularizer" {
         "l1_penalty" => regularizers::check_l1;
         "l2_penalty" => regularizers::check_l2;
         "elastic_net" => regularizers::check_elastic_net;
+        "max_norm" => regularizers::check_max_norm;
     }
     initializers_use_pytorch_s_fans_and_scales: "initializer" {
         "init_scale" => initializers::check;

@@ -1,6 +1,8 @@
 //! Initializers: fans and scales.
 
-use layerwise::initializers::{Gain, HeNormal, HeUniform, XavierNormal, XavierUniform};
+use layerwise::initializers::{
+    Gain, HeNormal, HeUniform, LeCunNormal, XavierNormal, XavierUniform,
+};
 use layerwise::{Fans, Scalar};
 
 use super::check::{Check, Done};
@@ -11,8 +13,6 @@ pub(super) fn check<F: Scalar>(check: &mut Check<'_, F>) -> Done {
     let fans = Fans::of(&shape);
     let gain = check.config().number("relu_gain")?;
     check.same_values("relu_gain", &[gain], [Gain::Relu.value()]);
-    // LeCun's rule is He's without the gain.
-    let lecun = HeNormal::default().gain(Gain::Linear);
     for (name, scale) in [
         ("fan_in", fans.fan_in as f64),
         ("fan_out", fans.fan_out as f64),
@@ -20,7 +20,7 @@ pub(super) fn check<F: Scalar>(check: &mut Check<'_, F>) -> Done {
         ("glorot_normal_std", XavierNormal::default().std(&fans)),
         ("he_uniform_bound", HeUniform::default().bound(&fans)),
         ("he_normal_std", HeNormal::default().std(&fans)),
-        ("lecun_normal_std", lecun.std(&fans)),
+        ("lecun_normal_std", LeCunNormal::default().std(&fans)),
     ] {
         check.same_elements(name, [F::lit(scale).widen()])?;
     }

@@ -1,8 +1,8 @@
 //! Penalties: value and derivative, in both conventions.
 
 use layerwise::ndarray::ArrayD;
-use layerwise::regularizers::{ElasticNet, L1, L2};
-use layerwise::{Regularizer, Scalar};
+use layerwise::regularizers::{ElasticNet, L1, L2, MaxNorm};
+use layerwise::{Constraint, Regularizer, Scalar};
 
 use super::check::{Check, Done};
 
@@ -23,6 +23,20 @@ pub(super) fn check_elastic_net<F: Scalar>(check: &mut Check<'_, F>) -> Done {
     let (l1, l2) = (check.config().number("lambda1")?, check.config().number("lambda2")?);
     check_penalty(check, ElasticNet { l1, l2 }, "value", "dw")?;
     check_penalty(check, ElasticNet { l1, l2: l2 / 2.0 }, "value_half", "dw_half")
+}
+
+/// PyTorch's own result is off by a small number in its divisor.
+pub(super) fn check_max_norm<F: Scalar>(check: &mut Check<'_, F>) -> Done {
+    let axis = check.config().text("axis")?;
+    if axis != "each row (output unit)" {
+        return Err(format!("axis {axis}").into());
+    }
+    let limit = MaxNorm(check.config().number("max_norm")?);
+    let mut w = check.tensor("w")?;
+    let shape = w.shape().to_vec();
+    limit.project(w.as_slice_mut().ok_or("w is not contiguous")?, &shape);
+    check.set_aside("w_after_torch");
+    check.same("w_after", &w)
 }
 
 fn check_penalty<F: Scalar>(

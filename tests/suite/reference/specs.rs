@@ -1,9 +1,12 @@
 //! From a case's settings to a layer's spec.
 
 use layerwise::layers::{
-    AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2d,
+    AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, Linear, LogSoftmax, MaxPool2d,
+    Softmax,
 };
-use layerwise::prelude::{LeakyRelu, Relu, Sigmoid, Tanh};
+use layerwise::prelude::{
+    Elu, Gelu, GeluTanh, HardSwish, LeakyRelu, Mish, Relu, Selu, Sigmoid, Silu, Softplus, Tanh,
+};
 use layerwise::{Init, Layer, LayerSpec, Result, Scalar, Shape};
 
 use super::cases::Config;
@@ -38,6 +41,17 @@ pub(super) fn spec<F: Scalar>(
         "leaky_relu" => Box::new(LeakyRelu::new(config.number("negative_slope")?)),
         "sigmoid" => Box::new(Sigmoid),
         "tanh" => Box::new(Tanh),
+        "elu" => Box::new(Elu::new(config.number("alpha")?)),
+        "selu" => Box::new(Selu),
+        "gelu_erf" => Box::new(Gelu),
+        "gelu_tanh" => Box::new(GeluTanh),
+        "silu" => Box::new(Silu),
+        "mish" => Box::new(Mish),
+        "softplus" => Box::new(Softplus::new(config.number("beta")?)),
+        "hardswish" => Box::new(HardSwish),
+        // The last axis is the default.
+        "softmax" if last_axis(config)? => Box::new(Softmax::new()),
+        "log_softmax" if last_axis(config)? => Box::new(LogSoftmax::new()),
         _ => return Ok(None),
     };
     Ok(Some(AnySpec(spec)))
@@ -85,6 +99,10 @@ fn batch_norm(config: Config<'_>) -> Result<BatchNorm, String> {
     let affine = config.get("affine").is_none() || config.flag("affine")?;
     let norm = BatchNorm::new().eps(config.number("eps")?).momentum(config.number("momentum")?);
     Ok(norm.affine(affine))
+}
+
+fn last_axis(config: Config<'_>) -> Result<bool, String> {
+    Ok(config.number("axis")? == -1.0)
 }
 
 /// The only value of a setting that the crate knows; networks leave such settings out.
