@@ -365,6 +365,14 @@ impl Error {
         }
     }
 
+    /// The same problem of a layer that is part of one of another kind.
+    pub(crate) fn of_kind(mut self, whole: &'static str) -> Self {
+        if let Self::Shape { kind, .. } | Self::Config { kind, .. } = &mut self {
+            *kind = whole;
+        }
+        self
+    }
+
     /// The same problem, seen from the container that holds the layer.
     pub(crate) fn inside(mut self, index: usize, name: &str) -> Self {
         match &mut self {

@@ -40,6 +40,9 @@ pub enum Role {
     Scale,
     /// Is added to a normalised value (`beta`; called `bias` in files).
     Shift,
+    /// Multiplies what is below 0 ([`crate::layers::PRelu`]). It decays only in a group with a weight decay of its own
+    /// ([`crate::optimizers::GroupOptions::weight_decay`]).
+    Slope,
 }
 
 /// A set of parameters that share a learning rate, a decay or a rule; see

@@ -4,8 +4,9 @@ pub use crate::activations::*;
 pub use crate::data::{Batches, Dataset, Loader, Source};
 pub use crate::initializers::*;
 pub use crate::layers::{
-    AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, Linear, LogSoftmax, MaxPool2d,
-    Softmax,
+    AlphaDropout, AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GaussianDropout, GaussianNoise,
+    GlobalAvgPool, Lambda, Linear, LogSoftmax, MaxPool2d, Maxout, MaxoutChannels, MaxoutConv2d,
+    PRelu, Softmax,
 };
 pub use crate::losses::*;
 pub use crate::metrics::{Accuracy, accuracy};

@@ -282,7 +282,7 @@ impl ParamInfo {
         }
     }
 
-    /// Whether it multiplies an input: not a bias, and not a normalization layer's scale or shift. A selector for
+    /// Whether it multiplies an input: not a bias, not a normalization layer's scale or shift, not a learned slope. A selector for
     /// penalties and limits.
     ///
     /// ```

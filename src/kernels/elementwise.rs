@@ -1,8 +1,7 @@
-//! Element by element: activations, masks, axpy.
+//! Element by element: activations, axpy.
 
-use super::parallel::{self, Cost, Read, Write};
 use super::simd::multiversion;
-use crate::{Scalar, Seed};
+use crate::Scalar;
 
 /// Elements of a task: 64 KiB of `f32`.
 pub const PIECE: usize = 16 * 1024;
@@ -73,46 +72,5 @@ multiversion! {
             let down = if x < F::zero() { factor } else { F::zero() };
             *y += up - down;
         }
-    }
-
-    /// `y[i] = x[i] · factor` where random number `first + i` of `seed` is below `keep`, else 0. Each 64
-    /// bits of the stream decide two elements; `first` is even.
-    fn mask<F: Scalar>(seed: Seed, keep: u32, factor: F, first: usize, x: &[F], y: &mut [F]) {
-        for (pair, (y, x)) in y.chunks_mut(2).zip(x.chunks(2)).enumerate() {
-            let bits = seed.bits((first / 2 + pair) as u64);
-            // The low and the high half.
-            let halves = [bits as u32, (bits >> 32) as u32];
-            for ((y, &x), half) in y.iter_mut().zip(x).zip(halves) {
-                *y = if half < keep { x * factor } else { F::zero() };
-            }
-        }
-    }
-}
-
-/// Inverted dropout: each element is kept with probability `keep` and then multiplied by `1 / keep`.
-/// The backward is the same function on the gradient.
-pub fn dropout<F: Scalar>(seed: Seed, keep: f64, x: &[F], y: &mut [F]) {
-    // 2³² steps; `as` saturates, and `keep` is in (0, 1).
-    let threshold = (keep * 4_294_967_296.0) as u32;
-    let factor = F::lit(1.0 / keep);
-    let cost = Cost::elements(x.len() * 4);
-    parallel::chunks((Read(x, PIECE), Write(y, PIECE)), cost, |i, (x, y)| {
-        mask(seed, threshold, factor, i * PIECE, x, y);
-    });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mask_does_not_depend_on_how_it_is_cut() {
-        let x = vec![1.0f32; 100];
-        let (mut whole, mut parts) = (vec![0.0; 100], vec![0.0; 100]);
-        mask(Seed::new(1), 1 << 31, 2.0, 0, &x, &mut whole);
-        for (i, (x, y)) in x.chunks(14).zip(parts.chunks_mut(14)).enumerate() {
-            mask(Seed::new(1), 1 << 31, 2.0, i * 14, x, y);
-        }
-        assert_eq!(whole, parts);
     }
 }

@@ -18,10 +18,14 @@ pub mod image;
 pub mod loss;
 #[cfg(feature = "mmap")]
 pub mod map;
+pub mod mask;
+pub mod maxout;
 pub mod micro;
+pub mod noise;
 pub mod norm;
 pub mod parallel;
 pub mod pool;
+pub mod prelu;
 pub mod reduce;
 pub mod simd;
 pub mod softmax;

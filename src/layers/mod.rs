@@ -6,32 +6,46 @@
 //! | [`Conv2d`] | cross-correlation with learned kernels |
 //! | [`MaxPool2d`], [`AvgPool2d`], [`GlobalAvgPool`] | pooling |
 //! | [`BatchNorm`] | normalization by batch statistics |
-//! | [`Dropout`] | random zeros while training |
+//! | [`Maxout`], [`MaxoutConv2d`], [`MaxoutChannels`] | the largest of several linear functions |
+//! | [`PRelu`] | leaky ReLU with a learned slope |
+//! | [`Dropout`], [`AlphaDropout`] | random zeros while training, and their like for SELU |
+//! | [`GaussianNoise`], [`GaussianDropout`] | noise while training, added or multiplied |
 //! | [`Softmax`], [`LogSoftmax`] | probabilities of scores, over one axis |
 //! | [`Flatten`] | images to features |
+//! | [`Lambda`] | a function of your own |
 //!
 //! Every [`crate::Activation`] is a spec as well; [`ActivationLayer`] is what it becomes.
 
 mod activation;
+mod alpha_dropout;
 mod avg_pool;
 mod batch_norm;
 mod conv2d;
 pub(crate) mod door;
 mod dropout;
 mod flatten;
+mod lambda;
 mod linear;
 mod max_pool;
+mod maxout;
+mod noise;
+mod prelu;
 mod softmax;
 mod window;
 
 pub use activation::ActivationLayer;
+pub use alpha_dropout::{AlphaDropout, AlphaDropoutLayer};
 pub use avg_pool::{AvgPool2d, AvgPool2dLayer, GlobalAvgPool, GlobalAvgPoolLayer};
 pub use batch_norm::{BatchNorm, BatchNormLayer};
 pub use conv2d::{Conv2d, Conv2dLayer};
 pub use dropout::{Dropout, DropoutLayer};
 pub use flatten::{Flatten, FlattenLayer};
+pub use lambda::{Lambda, LambdaLayer};
 pub use linear::{Linear, LinearLayer};
 pub use max_pool::{MaxPool2d, MaxPool2dLayer};
+pub use maxout::{Maxout, MaxoutChannels, MaxoutChannelsLayer, MaxoutConv2d, MaxoutLayer};
+pub use noise::{GaussianDropout, GaussianDropoutLayer, GaussianNoise, GaussianNoiseLayer};
+pub use prelu::{PRelu, PReluLayer};
 pub use softmax::{LogSoftmax, Softmax, SoftmaxLayer};
 pub use window::{
     Pair, conv_output_size, conv_output_size_exact, pool_output_size, pool_output_size_exact,

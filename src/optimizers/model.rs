@@ -146,7 +146,8 @@ impl<F: Scalar> ModelOptimizer<F> {
     }
 
     /// Whether weight decay acts on biases, scales and shifts too; default true, as in PyTorch. With false
-    /// only parameters of [`Role::Weight`] decay, which is fastai's `wd_bn_bias=False`.
+    /// only parameters of [`Role::Weight`] decay, which is fastai's `wd_bn_bias=False`. A [`Role::Slope`] decays only in a
+    /// group with a decay of its own.
     pub fn decay_all(mut self, decay_all: bool) -> Self {
         self.decay_all = decay_all;
         self
@@ -331,7 +332,11 @@ impl<F: Scalar> ModelOptimizer<F> {
         let own_rule = options.and_then(|options| options.rule.as_ref());
         let rule = &**own_rule.unwrap_or(&self.rule);
         let decay = options.and_then(|options| options.weight_decay).or(self.decay);
-        let decays = self.decay_all || param.role() == Role::Weight;
+        let decays = match param.role() {
+            Role::Weight => true,
+            Role::Slope => options.is_some_and(|options| options.weight_decay.is_some()),
+            _ => self.decay_all,
+        };
         let decay =
             if decays { decay.unwrap_or_else(|| rule.default_decay()) } else { Decay::None };
         let lr = info.lr * options.map_or(1.0, |options| options.lr_scale);

@@ -7,6 +7,8 @@ use layerwise::{Entry, LayerSpec, SequentialBuilder, View, Visitor};
 
 use crate::support::{batched, bits, normal};
 
+mod special;
+
 /// A spec for both element types.
 trait Spec {
     fn name(&self) -> String;
@@ -119,11 +121,18 @@ impl Spec for Fitted {
     }
 }
 
-/// Every layer of the crate: one line each.
+fn line(spec: impl Spec + 'static, shape: impl Into<Shape>) -> (Box<dyn Spec>, Shape) {
+    (Box::new(spec), shape.into())
+}
+
+/// Every layer of the crate: one line each, here and in the files of this folder.
 fn registered() -> Vec<(Box<dyn Spec>, Shape)> {
-    fn line(spec: impl Spec + 'static, shape: impl Into<Shape>) -> (Box<dyn Spec>, Shape) {
-        (Box::new(spec), shape.into())
-    }
+    let mut all = common();
+    all.extend(special::registered());
+    all
+}
+
+fn common() -> Vec<(Box<dyn Spec>, Shape)> {
     vec![
         line(Linear::new(5), [7]),
         line(Linear::new(1).bias(false), [1]),

@@ -13,6 +13,7 @@ mod initializers;
 mod layers;
 mod lbfgs;
 mod losses;
+mod maxout;
 mod metrics;
 mod networks;
 mod optimizers;
@@ -59,12 +60,14 @@ reference_tests! {
     activations_match_pytorch_forward_and_backward: "activation" {
         "relu" "leaky_relu" "sigmoid" "tanh" "elu" "selu" => activations::check;
         "gelu_erf" "gelu_tanh" "silu" "mish" "softplus" "hardswish" => activations::check;
-        "softmax" "log_softmax" => activations::check;
+        "softmax" "log_softmax" "maxout_channels" => activations::check;
+        "prelu" => layers::check;
+        "maxout" => maxout::check;
     }
     activations_are_exact_and_finite_at_extreme_inputs: "activation_extreme" {
         "relu" "leaky_relu" "sigmoid" "tanh" "elu" "selu" => activations::check_extreme;
         "gelu_erf" "gelu_tanh" "silu" "mish" "softplus" "hardswish" => activations::check_extreme;
-        "softmax" "log_softmax" => activations::check_extreme;
+        "softmax" "log_softmax" "prelu" "maxout_channels" => activations::check_extreme;
     }
     losses_and_their_gradients_match_pytorch: "loss" {
         "cross_entropy" => losses::check_cross_entropy;

@@ -40,19 +40,27 @@ pub(super) fn check_extreme<F: Scalar>(check: &mut Check<'_, F>) -> Done {
     Ok(())
 }
 
-/// Output and input gradient of the case's activation, in the shape of `x`.
+/// Output and input gradient of the case's activation, in the shapes of `dy` and `x`.
 fn apply<F: Scalar>(
-    check: &Check<'_, F>,
+    check: &mut Check<'_, F>,
     x: &ArrayD<F>,
     dy: ArrayD<F>,
 ) -> Result<(ArrayD<F>, ArrayD<F>), Box<dyn std::error::Error>> {
     // A batch needs an axis for its samples' elements.
     let rows = if x.ndim() == 1 { x.clone().insert_axis(Axis(1)) } else { x.clone() };
     let mut model = single(check, &rows.shape()[1..])?;
+    if check.has("alpha") {
+        model.set_value("0.weight", &check.tensor("alpha")?)?;
+    }
     let y = model.forward(rows.view())?.to_owned();
-    let dy = dy.into_shape_with_order(rows.raw_dim())?;
+    let shape = dy.raw_dim();
+    let dy = dy.into_shape_with_order(y.raw_dim())?;
     let dx = model.backward_to_input(dy.view())?.to_owned();
-    Ok((y.into_shape_with_order(x.raw_dim())?, dx.into_shape_with_order(x.raw_dim())?))
+    if check.has("dalpha") {
+        let weight = model.param("0.weight").ok_or("the slopes are gone")?;
+        check.same("dalpha", &weight.grad().ok_or("no gradient")?.to_owned())?;
+    }
+    Ok((y.into_shape_with_order(shape)?, dx.into_shape_with_order(x.raw_dim())?))
 }
 
 fn values<F: Scalar>(check: &mut Check<'_, F>, name: &str) -> Result<Vec<f64>, String> {

@@ -19,10 +19,6 @@ const NOT_YET: &[&str] = &[
     "local_response_norm",
     "upsample_bilinear",
     "upsample_nearest",
-    // activations
-    "maxout",
-    "maxout_channels",
-    "prelu",
     // averages, files
     "average_ema",
     "average_polyak",

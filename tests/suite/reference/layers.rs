@@ -90,6 +90,7 @@ fn theirs(kind: &str, ours: &str) -> String {
     match (kind.starts_with("batchnorm"), ours) {
         (true, "weight") => "gamma",
         (true, "bias") => "beta",
+        (false, "weight") if kind == "prelu" => "alpha",
         (_, other) => other,
     }
     .into()

@@ -4,14 +4,16 @@ use std::error::Error;
 
 use layerwise::losses::{CrossEntropy, Mse};
 use layerwise::ndarray::{ArrayD, Axis, Slice};
-use layerwise::optimizers::{Clip, ModelOptimizer};
+use layerwise::optimizers::{Clip, GroupOptions, ModelOptimizer};
 use layerwise::regularizers::L2;
-use layerwise::{Entry, Loss, Scalar, Sequential, SequentialBuilder, View, ViewMut, Visitor};
+use layerwise::{
+    Decay, Entry, Group, Loss, Role, Scalar, Sequential, SequentialBuilder, View, ViewMut, Visitor,
+};
 
 use super::cases::Config;
 use super::check::{Check, Done};
 use super::losses::reduction;
-use super::optimizers::optimizer;
+use super::optimizers::{kind_of_decay, optimizer};
 use super::schedules::scheduled;
 use super::specs::spec;
 
@@ -54,6 +56,7 @@ pub(super) fn check<F: Scalar>(check: &mut Check<'_, F>) -> Done {
         model.set_value(&name, value.view())?;
     }
     penalize(check, &mut model)?;
+    driver = decay_slopes(check.config().section("optimizer")?, &mut model, driver)?;
     train(check, &mut model, &objective, &mut driver)?;
     for name in names(&model) {
         let value = model.value(&name).ok_or("a parameter is gone")?;
@@ -115,6 +118,25 @@ fn driver<F: Scalar>(
         check.lack(format!("schedule_{kind}"));
     }
     Ok(driver)
+}
+
+/// PyTorch decays a PReLU's slopes like all else; here they need a group with a decay of its own.
+fn decay_slopes<F: Scalar>(
+    optimizer: Config<'_>,
+    model: &mut Sequential<F>,
+    driver: ModelOptimizer<F>,
+) -> Result<ModelOptimizer<F>, Box<dyn Error>> {
+    let slopes = Group::new(1);
+    if model.assign_group(slopes, |param| param.role == Role::Slope) == 0 {
+        return Ok(driver);
+    }
+    let decay = match optimizer.text("kind")? {
+        "adamw" => Decay::Decoupled,
+        "nadam" | "radam" => kind_of_decay(optimizer)?,
+        _ => Decay::L2,
+    };
+    let decay = decay(optimizer.number("weight_decay")?);
+    Ok(driver.group(slopes, GroupOptions::new().weight_decay(decay)))
 }
 
 /// `½ λ Σ w²` on the weights that the case names.

@@ -72,7 +72,7 @@ fn betas(config: Config<'_>) -> Result<[f64; 2], String> {
     <[f64; 2]>::try_from(config.numbers("betas")?).map_err(|betas| format!("betas {betas:?}"))
 }
 
-fn kind_of_decay(config: Config<'_>) -> Result<fn(f64) -> Decay, String> {
+pub(super) fn kind_of_decay(config: Config<'_>) -> Result<fn(f64) -> Decay, String> {
     Ok(if config.flag("decoupled_weight_decay")? { Decay::Decoupled } else { Decay::L2 })
 }
 

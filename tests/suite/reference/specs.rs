@@ -2,7 +2,7 @@
 
 use layerwise::layers::{
     AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, Linear, LogSoftmax, MaxPool2d,
-    Softmax,
+    Maxout, MaxoutChannels, PRelu, Softmax,
 };
 use layerwise::prelude::{
     Elu, Gelu, GeluTanh, HardSwish, LeakyRelu, Mish, Relu, Selu, Sigmoid, Silu, Softplus, Tanh,
@@ -49,6 +49,12 @@ pub(super) fn spec<F: Scalar>(
         "mish" => Box::new(Mish),
         "softplus" => Box::new(Softplus::new(config.number("beta")?)),
         "hardswish" => Box::new(HardSwish),
+        // Adjacent channels are the crate's only form.
+        "maxout_channels" if config.whole("channel_axis")? == 1 => {
+            Box::new(MaxoutChannels::new(config.whole("pieces")?))
+        }
+        "maxout" => Box::new(Maxout::new(config.whole("out_features")?, config.whole("pieces")?)),
+        "prelu" => Box::new(prelu(config)?),
         // The last axis is the default.
         "softmax" if last_axis(config)? => Box::new(Softmax::new()),
         "log_softmax" if last_axis(config)? => Box::new(LogSoftmax::new()),
@@ -99,6 +105,13 @@ fn batch_norm(config: Config<'_>) -> Result<BatchNorm, String> {
     let affine = config.get("affine").is_none() || config.flag("affine")?;
     let norm = BatchNorm::new().eps(config.number("eps")?).momentum(config.number("momentum")?);
     Ok(norm.affine(affine))
+}
+
+fn prelu(config: Config<'_>) -> Result<PRelu, String> {
+    let prelu = if config.whole("num_parameters")? == 1 { PRelu::shared() } else { PRelu::new() };
+    // A case of its own gives the slopes.
+    let start = config.get("init").map(|_| config.number("init")).transpose()?;
+    Ok(start.map_or(prelu, |start| prelu.start(start)))
 }
 
 fn last_axis(config: Config<'_>) -> Result<bool, String> {
