@@ -235,6 +235,12 @@ pub enum Error {
         /// The names that exist.
         known: String,
     },
+    /// A saved state does not fit the model and its optimizer; see [`crate::optimizers::ModelOptimizer::set_state`].
+    #[error("optimizer state: {}", problems.join("; "))]
+    OptimizerState {
+        /// Everything that does not fit.
+        problems: Vec<String>,
+    },
     /// Two layers of one model have the same name, or a name cannot be used in a path.
     #[error("layer {position} (Sequential): name must be {must_be}, got \"{name}\"")]
     Name {

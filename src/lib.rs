@@ -55,6 +55,7 @@
 //! | `image` | no | folders of PNG and JPEG files: `data::ImageFolder` |
 //! | `mmap` | no | IDX and CIFAR files larger than memory: `data::Map` |
 //! | `npz` | no | NumPy's archives: `data::read_npz`; single `.npy` files need no feature |
+//! | `serde` | no | schedules, fitted preprocessing and an optimizer's state implement `Serialize` and `Deserialize` |
 //!
 //! # Arrays
 //!

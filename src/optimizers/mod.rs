@@ -14,7 +14,8 @@
 //! | [`Lion`] | the sign of the momentum |
 //!
 //! [`ModelOptimizer`] drives a rule over a model and brings everything that is not the rule: learning rate, its
-//! schedule and the momentum's, weight decay, clipping, accumulation, centralisation, groups.
+//! schedule and the momentum's, weight decay, clipping, accumulation, centralisation, groups, and the state of all of
+//! it for a checkpoint.
 //!
 //! For full batches, and for functions of your own, there are methods that minimise an [`crate::Objective`]:
 //!
@@ -40,6 +41,7 @@ mod newton;
 mod radam;
 mod rms_prop;
 mod sgd;
+mod state;
 
 pub use adadelta::AdaDelta;
 pub use adagrad::AdaGrad;
@@ -55,6 +57,7 @@ pub use newton::Newton;
 pub use radam::RAdam;
 pub use rms_prop::RmsProp;
 pub use sgd::Sgd;
+pub use state::{OptimizerState, ParamState};
 
 use crate::Result;
 use crate::error::ensure;

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use super::apply::{Job, centralize, elements, norm};
 use super::groups::check_decay;
+use super::state::State;
 use super::{Clip, GroupOptions, ensure_at_least_zero};
 use crate::error::ensure;
 use crate::kernels::parallel::{self, Cost};
 use crate::kernels::update::{self, MAX_STATES};
 use crate::schedules::Constant;
 use crate::{
-    Decay, Entry, EntryMut, Group, Optimizer, Param, ParamId, Result, Role, Scalar, Schedule,
-    Sequential, StepInfo, Visitor, VisitorMut,
+    Decay, EntryMut, Group, Optimizer, Param, ParamId, Result, Role, Scalar, Schedule, Sequential,
+    StepInfo, VisitorMut,
 };
 
 /// Drives an [`Optimizer`] over a whole model: learning rate, schedule, clipping, decay, groups, state.
@@ -40,7 +41,7 @@ use crate::{
 #[derive(Debug)]
 pub struct ModelOptimizer<F: Scalar = f32> {
     rule: Arc<dyn Optimizer<F>>,
-    lr: f64,
+    pub(super) lr: f64,
     schedule: Box<dyn Schedule>,
     momentum: Option<Box<dyn Schedule>>,
     clip: Option<Clip>,
@@ -49,28 +50,10 @@ pub struct ModelOptimizer<F: Scalar = f32> {
     centralize: bool,
     accumulate: u64,
     /// Calls of `step` since the last update.
-    gathered: u64,
+    pub(super) gathered: u64,
     pub(super) groups: HashMap<Group, GroupOptions<F>>,
-    states: HashMap<ParamId, State<F>>,
-    steps: u64,
-}
-
-/// What a rule keeps for one parameter.
-#[derive(Debug)]
-struct State<F> {
-    steps: u64,
-    names: &'static [&'static str],
-    arrays: Vec<Vec<F>>,
-}
-
-impl<F: Scalar> State<F> {
-    fn new(names: &'static [&'static str], len: usize) -> Self {
-        Self { steps: 0, names, arrays: vec![vec![F::zero(); len]; names.len()] }
-    }
-
-    fn fits(&self, names: &'static [&'static str], len: usize) -> bool {
-        self.names == names && self.arrays.iter().all(|array| array.len() == len)
-    }
+    pub(super) states: HashMap<ParamId, State<F>>,
+    pub(super) steps: u64,
 }
 
 /// What a step did.
@@ -214,34 +197,6 @@ impl<F: Scalar> ModelOptimizer<F> {
         self.steps
     }
 
-    /// What the rule keeps, by parameter and name: `0.weight.exp_avg`. In the model's order; nothing for a
-    /// parameter that was never updated.
-    ///
-    /// ```
-    /// use layerwise::prelude::*;
-    ///
-    /// let mut model = Sequential::builder([2]).add(Linear::new(1).bias(false)).build()?;
-    /// let mut optimizer = ModelOptimizer::new(Sgd::new().momentum(0.9), 0.1);
-    /// model.forward(&Array2::ones((1, 2)))?;
-    /// model.backward(&Array2::ones((1, 1)))?;
-    /// optimizer.step(&mut model)?;
-    /// let mut names = Vec::new();
-    /// optimizer.visit_state(&model, |name, state| names.push((name.to_string(), state.to_vec())));
-    /// assert_eq!(names, [("0.weight.momentum_buffer".to_string(), vec![1.0, 1.0])]);
-    /// # Ok::<(), layerwise::Error>(())
-    /// ```
-    pub fn visit_state(&self, model: &Sequential<F>, mut each: impl FnMut(&str, &[F])) {
-        model.visit(&mut Visitor::new(&mut |name, entry| {
-            if let Entry::Param(param) = entry
-                && let Some(state) = self.states.get(&param.id())
-            {
-                for (array, values) in state.names.iter().zip(&state.arrays) {
-                    each(&format!("{name}.{array}"), values);
-                }
-            }
-        }));
-    }
-
     /// Updates every trainable parameter, brings it back inside its limit ([`crate::Sequential::set_constraint`]) and
     /// clears the gradients it used.
     ///
@@ -274,6 +229,12 @@ impl<F: Scalar> ModelOptimizer<F> {
             (self.steps, self.gathered) = (step, 0);
         }
         Ok(StepReport { lr, momentum, grad_norm, parameters })
+    }
+
+    /// The rule of the parameter's group.
+    pub(super) fn rule_of(&self, param: &Param<F>) -> &dyn Optimizer<F> {
+        let own = self.groups.get(&param.group()).and_then(|options| options.rule.as_ref());
+        &**own.unwrap_or(&self.rule)
     }
 
     /// Begins gathering anew: the gradients gathered so far were thrown away.
@@ -329,6 +290,7 @@ impl<F: Scalar> ModelOptimizer<F> {
             centralize(param);
         }
         let options = self.groups.get(&param.group());
+        // Not `rule_of`: that borrows all of the driver.
         let own_rule = options.and_then(|options| options.rule.as_ref());
         let rule = &**own_rule.unwrap_or(&self.rule);
         let decay = options.and_then(|options| options.weight_decay).or(self.decay);

@@ -13,7 +13,8 @@
 //!
 //! Statistics come from the training split only; validation and test data are transformed with them, never
 //! fitted to. A fitted transform is also a layer without parameters: as the first layer of a
-//! [`crate::Sequential`] it is saved with the model, and nobody forgets it at inference.
+//! [`crate::Sequential`] it is saved with the model, and nobody forgets it at inference. With the feature `serde` it is
+//! data of its own, in JSON or any other format; what cannot be a fitted transform is refused when it is read.
 //!
 //! ```
 //! use layerwise::preprocessing::{FeatureStandardize, Preprocessor, Transform};
@@ -32,6 +33,8 @@ mod covariance;
 mod moments;
 mod one_hot;
 mod projection;
+#[cfg(feature = "serde")]
+mod saved;
 mod scalers;
 mod scaling;
 mod whitening;

@@ -5,6 +5,7 @@ use crate::{Error, Result, Scalar, Shape};
 
 /// What has a figure of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Per {
     /// Every element of a sample: each feature, each pixel.
     Element,

@@ -21,6 +21,7 @@ use crate::{Error, IntoView, Result, Scalar, ShapeError};
 /// # Ok::<(), layerwise::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct OneHot {
     classes: usize,
 }

@@ -33,6 +33,11 @@ use crate::{
 /// # Errors
 /// As a layer, building fails with [`crate::Error::Shape`] if its input has another shape.
 #[derive(Debug, Clone)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "super::saved::Projection<F>", into = "super::saved::Projection<F>")
+)]
 pub struct Projection<F: Scalar = f32> {
     input: Shape,
     output: Shape,
@@ -81,6 +86,12 @@ impl<F: Scalar> Projection<F> {
     /// Variances of the training data along all principal axes, largest first.
     pub fn eigenvalues(&self) -> &[F] {
         self.eigenvalues.as_slice()
+    }
+
+    /// The inverse's rows, `[components, features]`.
+    #[cfg(feature = "serde")]
+    pub(super) fn inverse_weight(&self) -> &[F] {
+        self.inverse.as_slice()
     }
 
     /// Features and components.

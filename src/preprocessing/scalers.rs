@@ -24,6 +24,7 @@ use crate::{Error, Result, Scalar, Shape};
 /// # References
 /// Krizhevsky et al. 2012 (AlexNet).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MeanImage;
 
 /// Subtracts each channel's mean over all pixels and samples.
@@ -46,6 +47,7 @@ pub struct MeanImage;
 /// # References
 /// Simonyan & Zisserman 2015 (VGG).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ChannelMean;
 
 /// Subtracts each channel's mean and divides by its standard deviation, over all pixels and samples.
@@ -72,6 +74,7 @@ pub struct ChannelMean;
 /// As `torchvision.transforms.Normalize`, with the figures learned.
 #[doc(alias = "Normalize")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ChannelStandardize;
 
 /// Subtracts each feature's mean and divides by its standard deviation.
@@ -98,6 +101,7 @@ pub struct ChannelStandardize;
 /// As scikit-learn's `StandardScaler`.
 #[doc(alias = "StandardScaler")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct FeatureStandardize;
 
 /// Moves each feature's range to `low` … `high`.
@@ -124,6 +128,7 @@ pub struct FeatureStandardize;
 /// As scikit-learn's `MinMaxScaler`.
 #[doc(alias = "MinMaxScaler")]
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MinMax {
     low: f64,
     high: f64,

@@ -31,6 +31,11 @@ use crate::{
 /// # Errors
 /// As a layer, building fails with [`Error::Shape`] if its input has another shape.
 #[derive(Debug, Clone)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "super::saved::Scaling<F>", into = "super::saved::Scaling<F>")
+)]
 pub struct Scaling<F: Scalar = f32> {
     shape: Shape,
     shift: Buffer<F>,

@@ -30,6 +30,7 @@ use crate::{Error, Result, Scalar, Shape};
 /// As the CS231n notes (there by SVD of the covariance); scikit-learn's `PCA` divides by one less than the number of
 /// samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Pca {
     components: Option<usize>,
     whiten: bool,
@@ -59,6 +60,7 @@ pub struct Pca {
 /// # References
 /// Bell & Sejnowski 1997; `eps` as in Krizhevsky 2009.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Zca {
     eps: f64,
 }

@@ -13,6 +13,7 @@ use crate::{Result, Schedule};
 /// assert_eq!(schedule.factor(6), 0.5);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Then<A, B> {
     first: A,
     next: B,
@@ -54,6 +55,7 @@ impl<A: Schedule, B: Schedule> Schedule for Then<A, B> {
 /// assert_eq!((schedule.factor(2), schedule.factor(9), schedule.steps()), (0.25, 0.125, Some(3)));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Until<S> {
     schedule: S,
     steps: u64,
@@ -86,6 +88,7 @@ impl<S: Schedule> Schedule for Until<S> {
 /// assert_eq!(Cosine::new(10).scaled(0.5).factor(0), 0.5);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Scaled<S> {
     schedule: S,
     factor: f64,

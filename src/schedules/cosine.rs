@@ -21,6 +21,7 @@ use crate::{Result, Schedule};
 /// Loshchilov & Hutter 2017, without restarts; `CosineAnnealingLR` in PyTorch, which rises again after its end.
 #[doc(alias = "CosineAnnealingLR")]
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Cosine {
     steps: u64,
     min: f64,
@@ -85,6 +86,7 @@ impl Schedule for Cosine {
 #[doc(alias = "CosineAnnealingWarmRestarts")]
 #[doc(alias = "SGDR")]
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct WarmRestarts {
     first: u64,
     mult: u64,
@@ -173,6 +175,7 @@ impl Schedule for WarmRestarts {
 /// # References
 /// Huang et al. 2017, equation 2, whose `t` counts from 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SnapshotCycles {
     steps: u64,
     cycles: u64,

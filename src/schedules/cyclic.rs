@@ -23,6 +23,7 @@ use crate::{Result, Schedule};
 /// Smith 2017; `CyclicLR` in PyTorch, whose `max_lr` is the base rate here, and whose `base_lr` is `min` of it.
 #[doc(alias = "CyclicLR")]
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Cyclic {
     up: u64,
     down: u64,
@@ -33,6 +34,7 @@ pub struct Cyclic {
 /// How the height of [`Cyclic`]'s triangles changes.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum CyclicMode {
     /// It does not.
     #[default]

@@ -11,6 +11,7 @@ use crate::{Result, Schedule};
 /// assert_eq!(layerwise::schedules::Constant.factor(1_000), 1.0);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Constant;
 
 impl Schedule for Constant {
@@ -30,6 +31,7 @@ impl Schedule for Constant {
 /// ```
 #[doc(alias = "StepLR")]
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct StepDecay {
     /// Steps between two reductions, at least 1.
     pub every: u64,
@@ -62,6 +64,7 @@ impl Schedule for StepDecay {
 /// [`Schedule::check`] fails unless there is a milestone, each is above the one before, and `gamma > 0`.
 #[doc(alias = "MultiStepLR")]
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MultiStep {
     /// Steps from which on the rate is reduced, in rising order.
     pub milestones: Vec<u64>,
@@ -93,6 +96,7 @@ impl Schedule for MultiStep {
 /// ```
 #[doc(alias = "ExponentialLR")]
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ExponentialDecay {
     /// Factor of each step, above 0, usually below 1.
     pub gamma: f64,
@@ -119,6 +123,7 @@ impl Schedule for ExponentialDecay {
 /// # Errors
 /// [`Schedule::check`] fails unless `k ≥ 0`.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct InverseTime {
     /// How fast the rate falls, at least 0.
     pub k: f64,
@@ -148,6 +153,7 @@ impl Schedule for InverseTime {
 /// [`Schedule::check`] fails unless `steps ≥ 1` and `power > 0`.
 #[doc(alias = "PolynomialLR")]
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Polynomial {
     /// Steps until the rate is 0, at least 1.
     pub steps: u64,

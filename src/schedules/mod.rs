@@ -16,8 +16,8 @@
 //! | [`OneCycle`] | up and far down, with its momentum half |
 //!
 //! They compose: [`crate::Schedule::then`], [`crate::Schedule::until`], [`crate::Schedule::scaled`]. A schedule is a
-//! pure function of the step, so there is nothing to save. [`ReduceOnPlateau`] is the one that listens to a
-//! metric, and has a state.
+//! pure function of the step, so there is nothing to save of a run; with the feature `serde` each is data, composed ones
+//! too, as is [`ReduceOnPlateau`]: the one that listens to a metric, and has a state.
 //!
 //! Factors instead of rates: the base rate is given to the optimizer, and `min` or `start` are shares of it.
 

@@ -35,6 +35,7 @@ use crate::{Result, Schedule};
 /// first rate, so its 1e4 is 25e4 here, and its `pct_start` is 0.3 by default.
 #[doc(alias = "OneCycleLR")]
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct OneCycle {
     steps: u64,
     pct_start: f64,
@@ -47,6 +48,7 @@ pub struct OneCycle {
 /// The form of a phase of [`OneCycle`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Anneal {
     /// Half a cosine.
     #[default]
@@ -160,6 +162,7 @@ fn ensure_divisor(field: &'static str, factor: f64) -> Result<()> {
 
 /// The momentum of [`OneCycle`], made by [`OneCycle::momentum`]: its values are momenta, not factors.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct OneCycleMomentum {
     cycle: OneCycle,
     low: f64,

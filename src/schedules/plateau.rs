@@ -34,6 +34,7 @@ use crate::error::ensure;
 /// `ReduceLROnPlateau` in PyTorch. Keras's threshold is absolute; fastai divides by its `factor` of 10.
 #[doc(alias = "ReduceLROnPlateau")]
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ReduceOnPlateau {
     factor: f64,
     patience: u64,
@@ -50,6 +51,7 @@ pub struct ReduceOnPlateau {
 /// By how much a metric must improve to count as better, at least 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Threshold {
     /// By this share of the best.
     Relative(f64),
@@ -136,7 +138,7 @@ impl ReduceOnPlateau {
         if self.is_better(metric) {
             (self.best, self.bad) = (Some(metric), 0);
         } else {
-            self.bad += 1;
+            self.bad = self.bad.saturating_add(1);
         }
         if self.cooling > 0 {
             (self.cooling, self.bad) = (self.cooling - 1, 0);

@@ -24,6 +24,7 @@ use crate::{Result, Schedule};
 /// Goyal et al. 2017; `LinearLR` in PyTorch, whose `start` is a third by default.
 #[doc(alias = "LinearLR")]
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LinearWarmup {
     steps: u64,
     start: f64,

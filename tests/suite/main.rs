@@ -14,6 +14,7 @@ mod functions;
 mod loading;
 mod losses;
 mod metrics;
+mod optimizer_state;
 mod optimizers;
 mod params;
 mod preprocessing;
@@ -21,6 +22,8 @@ mod readers;
 mod reference;
 mod schedules;
 mod second_order;
+#[cfg(feature = "serde")]
+mod serialized;
 mod special_layers;
 mod statistics;
 mod support;
