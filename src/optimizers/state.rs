@@ -178,7 +178,8 @@ impl<F: Scalar> ModelOptimizer<F> {
         let (name, names) = (saved.param, self.rule_of(param).state_names());
         let mut got: Vec<&str> = saved.arrays.iter().map(|(array, _)| array.as_str()).collect();
         let mut needs = names.to_vec();
-        (got.sort_unstable(), needs.sort_unstable());
+        got.sort_unstable();
+        needs.sort_unstable();
         if got != needs {
             let (needs, got) = (needs.join(", "), got.join(", "));
             return Err(format!("{name} needs [{needs}] of its rule, got [{got}]"));
