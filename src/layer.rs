@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use crate::{
-    Cache, Init, Result, Scalar, Scratch, Seed, Shape, ShapeError, View, ViewMut, Visitor,
+    Cache, Init, Kept, Result, Scalar, Scratch, Seed, Shape, ShapeError, View, ViewMut, Visitor,
     VisitorMut,
 };
 
@@ -141,6 +141,9 @@ pub struct Forward<'a, F: Scalar = f32> {
     pub mode: Mode,
     /// This layer's randomness in this pass; the backward gets the same.
     pub seed: Seed,
+    /// Where to keep what is computed from the parameters alone: `None` in training, where they change with
+    /// each step, and in a pass that will not be repeated.
+    pub kept: Option<&'a mut Kept<F>>,
     /// Whether a backward may follow. If not, nothing needs to be left in `cache`.
     pub remember: bool,
     /// Whether to write `max(0, ·)` of the output: only if [`Layer::applies_relu`].

@@ -19,6 +19,18 @@ impl ParamId {
     }
 }
 
+/// Names one value of one parameter: a number from a process-wide counter, renewed whenever the value may have
+/// changed. Two parameters with the same stamp hold the same value; a clone keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp(u64);
+
+impl Stamp {
+    fn next() -> Self {
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        Self(COUNTER.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// What a parameter is for. Selectors use it: decay weights, leave biases alone.
 ///
 /// ```
@@ -82,6 +94,8 @@ impl Group {
 #[derive(Debug, Clone)]
 pub struct Param<F: Scalar = f32> {
     id: ParamId,
+    /// Renewed by every method that lends or changes `value`.
+    stamp: Stamp,
     /// Contiguous and row-major, always.
     value: ArrayD<F>,
     /// Made at the first backward: a model that only predicts holds none. Zero whenever `written` is false.
@@ -105,6 +119,7 @@ impl<F: Scalar> Param<F> {
         };
         Self {
             id: ParamId::next(),
+            stamp: Stamp::next(),
             value,
             grad: None,
             written: false,
@@ -119,6 +134,17 @@ impl<F: Scalar> Param<F> {
     /// Identity within this process.
     pub fn id(&self) -> ParamId {
         self.id
+    }
+
+    /// Which value it holds.
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// The value to be changed.
+    fn value_mut(&mut self) -> &mut ArrayD<F> {
+        self.stamp = Stamp::next();
+        &mut self.value
     }
 
     /// Length of each axis.
@@ -162,12 +188,12 @@ impl<F: Scalar> Param<F> {
     /// # Ok::<(), layerwise::ShapeError>(())
     /// ```
     pub fn set_value(&mut self, value: View<'_, F>) -> Result<(), ShapeError> {
-        assign(&mut self.value, value)
+        assign(self.value_mut(), value)
     }
 
     /// Replaces the elements by these, as many, in row-major order.
     pub(crate) fn fill_from(&mut self, values: &[f64]) {
-        for (to, &from) in self.value.iter_mut().zip(values) {
+        for (to, &from) in self.value_mut().iter_mut().zip(values) {
             *to = F::lit(from);
         }
     }
@@ -215,6 +241,7 @@ impl<F: Scalar> Param<F> {
         if !std::mem::take(&mut self.written) {
             return None;
         }
+        self.stamp = Stamp::next();
         Some((self.value.as_slice_mut()?, self.grad.as_mut()?.as_slice_mut()?))
     }
 
@@ -266,7 +293,7 @@ impl<F: Scalar> Param<F> {
     pub(crate) fn constrain(&mut self) {
         let Some(constraint) = self.constraint.clone() else { return };
         let dim = self.value.raw_dim();
-        if let Some(value) = self.value.as_slice_mut() {
+        if let Some(value) = self.value_mut().as_slice_mut() {
             constraint.project(value, dim.slice());
         }
     }

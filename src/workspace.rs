@@ -4,13 +4,15 @@ use std::fmt;
 
 use ndarray::{ArrayBase, ArrayView, ArrayViewMut, Data, Dimension, IxDyn};
 
-use crate::{Cache, Error, Mode, Result, Scalar, Scratch, Seed, Shape, View, ViewMut};
+use crate::{Cache, Error, Kept, Mode, Result, Scalar, Scratch, Seed, Shape, View, ViewMut};
 
 /// All memory one pass needs: outputs and caches of every layer, gradients, scratch.
 ///
 /// One per thread; it grows to the largest batch seen, then never again. A model owns one for training
 /// (empty until the first `forward`, not cloned with the model);
-/// [`crate::Sequential::predict_with`] takes the caller's.
+/// [`crate::Sequential::predict_with`] takes the caller's, and there layers keep their weights in the order
+/// that kernels read them in, until the model's values change. It may serve several models in turn, at the
+/// price of arranging weights again at each change.
 ///
 /// ```
 /// use layerwise::prelude::*;
@@ -35,6 +37,10 @@ pub struct Workspace<F: Scalar = f32> {
     /// The mode that each layer ran in.
     pub(crate) modes: Vec<Mode>,
     pub(crate) scratch: Scratch<F>,
+    /// What each layer keeps between predictions, if the workspace does.
+    pub(crate) kept: Vec<Kept<F>>,
+    /// See [`Workspace::lean`].
+    pub(crate) keeps: bool,
     /// Batch and seed of a finished forward that a backward may follow.
     pub(crate) finished: Option<(usize, Seed)>,
 }
@@ -42,6 +48,22 @@ pub struct Workspace<F: Scalar = f32> {
 impl<F: Scalar> Workspace<F> {
     /// An empty workspace.
     pub fn new() -> Self {
+        Self { keeps: true, ..Self::lean() }
+    }
+
+    /// An empty workspace in which no layer keeps its weights a second time between predictions: less
+    /// memory, and every prediction arranges them anew. [`crate::Sequential::predict`] uses one.
+    ///
+    /// ```
+    /// use layerwise::prelude::*;
+    ///
+    /// let model = Sequential::builder([4]).add(Linear::new(2)).build()?;
+    /// let (mut keeping, mut lean) = (Workspace::new(), Workspace::lean());
+    /// let x = Array2::ones((8, 4));
+    /// assert_eq!(model.predict_with(&x, &mut keeping)?, model.predict_with(&x, &mut lean)?);
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    pub fn lean() -> Self {
         Self {
             slots: Vec::new(),
             grads: Default::default(),
@@ -49,6 +71,8 @@ impl<F: Scalar> Workspace<F> {
             caches: Vec::new(),
             modes: Vec::new(),
             scratch: Scratch::default(),
+            kept: Vec::new(),
+            keeps: false,
             finished: None,
         }
     }
@@ -58,7 +82,8 @@ impl<F: Scalar> Workspace<F> {
 impl<F: Scalar> fmt::Debug for Workspace<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let buffers = self.slots.iter().chain(&self.grads).chain([&self.grad_input]);
-        write!(f, "Workspace({} elements)", buffers.map(Vec::len).sum::<usize>())
+        let kept = self.kept.iter().map(Kept::elements).sum::<usize>();
+        write!(f, "Workspace({} elements)", buffers.map(Vec::len).sum::<usize>() + kept)
     }
 }
 

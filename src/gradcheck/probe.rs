@@ -101,6 +101,7 @@ impl<F: Scalar> Probe<F> {
             scratch: &mut scratch,
             mode: self.mode,
             seed: self.seed,
+            kept: None,
             remember: true,
             relu: false,
         })?;

@@ -54,8 +54,27 @@ pub enum Begin<'a, T> {
 
 /// Elements of scratch memory that [`gemm`] needs.
 pub fn scratch_len<T: Scalar>(m: usize, n: usize, k: usize) -> usize {
-    let nr = T::micro().nr;
-    k * m + k * n.next_multiple_of(nr)
+    left_len(m, k) + right_len::<T>(n, k)
+}
+
+/// Elements of scratch memory that [`gemm_packed`] needs.
+pub fn left_len(m: usize, k: usize) -> usize {
+    k * m
+}
+
+/// Elements of a packed right factor.
+pub fn right_len<T: Scalar>(n: usize, k: usize) -> usize {
+    k * n.next_multiple_of(T::micro().nr)
+}
+
+/// Names the order of elements in a packed right factor, which differs between instruction sets.
+pub fn right_form<T: Scalar>() -> usize {
+    T::micro().nr
+}
+
+/// Whether [`gemm`] packs a transposed right factor for this many rows.
+pub fn packs(m: usize) -> bool {
+    m > FEW_ROWS
 }
 
 /// Cuts `len` into the fewest parts of at most `most`, as even as can be: part `i` is `from..to`.
@@ -83,13 +102,13 @@ pub fn gemm<T: Scalar>(
     if m == 0 || n == 0 {
         return;
     }
-    if m <= FEW_ROWS && a.cols == 1 && b.rows == 1 {
+    if !packs(m) && a.cols == 1 && b.rows == 1 {
         return few_rows(n, k, a, b, c, begin);
     }
     let micro = T::micro();
     let cost = Cost::mul_adds(m.saturating_mul(n).saturating_mul(k));
-    let (packed_a, rest) = scratch.split_at_mut(k * m);
-    let packed_b = &mut rest[..k * n.next_multiple_of(micro.nr)];
+    let (packed_a, rest) = scratch.split_at_mut(left_len(m, k));
+    let packed_b = &mut rest[..right_len::<T>(n, k)];
     let (row_tasks, col_tasks) = (m.div_ceil(ROWS), n.div_ceil(COLS));
     {
         // Panel (block, i) of A starts at element m·(first k of the block) + kc·(first row).
@@ -102,11 +121,57 @@ pub fn gemm<T: Scalar>(
             }
         });
     }
+    multiply_all((m, n, k), packed_a, packed_b, c, begin);
+}
+
+/// Packs a right factor `B[k][n]` for [`gemm_packed`] into [`right_len`] elements.
+pub fn pack_right<T: Scalar>(n: usize, k: usize, b: Mat<'_, T>, out: &mut [T]) {
+    assert_eq!(out.len(), right_len::<T>(n, k), "a packed factor has the length of its form");
+    let out = Shared::new(out);
+    parallel::each(n.div_ceil(COLS), Cost::elements(n.saturating_mul(k)), |task| {
+        pack_cols(T::micro(), task, n, k, b, &out);
+    });
+}
+
+/// Like [`gemm`], with a right factor that [`pack_right`] has packed at the same instruction level: the same bits.
+#[allow(clippy::too_many_arguments)]
+pub fn gemm_packed<T: Scalar>(
+    m: usize,
+    n: usize,
+    k: usize,
+    a: Mat<'_, T>,
+    b: &[T],
+    c: &mut [T],
+    begin: Begin<'_, T>,
+    scratch: &mut [T],
+) {
+    assert_eq!(c.len(), m * n, "C is contiguous");
+    assert_eq!(b.len(), right_len::<T>(n, k), "a packed factor has the length of its form");
+    if m == 0 || n == 0 {
+        return;
+    }
+    let packed_a = &mut scratch[..left_len(m, k)];
+    let a_out = Shared::new(packed_a);
+    parallel::each(m.div_ceil(ROWS), Cost::elements(m.saturating_mul(k)), |task| {
+        pack_rows(T::micro(), task, m, k, a, &a_out);
+    });
+    multiply_all((m, n, k), packed_a, b, c, begin);
+}
+
+/// All tiles of `C`, from packed factors.
+fn multiply_all<T: Scalar>(
+    (m, n, k): (usize, usize, usize),
+    packed_a: &[T],
+    packed_b: &[T],
+    c: &mut [T],
+    begin: Begin<'_, T>,
+) {
+    let cost = Cost::mul_adds(m.saturating_mul(n).saturating_mul(k));
+    let (row_tasks, col_tasks) = (m.div_ceil(ROWS), n.div_ceil(COLS));
     let out = Shared::new(c);
-    let (packed_a, packed_b) = (&*packed_a, &*packed_b);
     parallel::each(row_tasks * col_tasks, cost, |task| {
         let (rows, cols) = (task % row_tasks, task / row_tasks);
-        multiply(micro, (rows, cols), (m, n, k), packed_a, packed_b, &out, begin);
+        multiply(T::micro(), (rows, cols), (m, n, k), packed_a, packed_b, &out, begin);
     });
 }
 
@@ -363,6 +428,13 @@ mod tests {
                     let mut c = first.clone();
                     let mut scratch = vec![T::nan(); scratch_len::<T>(m, n, k)];
                     gemm(m, n, k, a, b, &mut c, begin, &mut scratch);
+                    if packs(m) {
+                        let mut again = first.clone();
+                        let mut packed = vec![T::nan(); right_len::<T>(n, k)];
+                        pack_right(n, k, b, &mut packed);
+                        gemm_packed(m, n, k, a, &packed, &mut again, begin, &mut scratch);
+                        assert!(c == again, "{m}×{n}×{k}: packed beforehand, other bits");
+                    }
                     for (i, got) in c.iter().enumerate() {
                         let start = match begin {
                             Begin::Zero => 0.0,

@@ -111,11 +111,22 @@ impl<F: Scalar> Layer<F> for LinearLayer<F> {
         let x = door::slice(&pass.input);
         let n = x.len() / in_features;
         let begin = self.bias.as_ref().map_or(Begin::Zero, |bias| Begin::ColBias(bias.as_slice()));
-        let [scratch] = pass.scratch.take([gemm::scratch_len::<F>(n, out_features, in_features)]);
         let (x, w) =
             (Mat::new(&x, in_features), Mat::transposed(self.weight.as_slice(), in_features));
+        if let Some(kept) = pass.kept.filter(|_| gemm::packs(n)) {
+            let len = gemm::right_len::<F>(out_features, in_features);
+            let w = kept.get(&self.weight, gemm::right_form::<F>(), len, |packed| {
+                gemm::pack_right(out_features, in_features, w, packed);
+            });
+            let [scratch] = pass.scratch.take([gemm::left_len(n, in_features)]);
+            door::fill(&mut pass.output, |y| {
+                gemm::gemm_packed(n, out_features, in_features, x, w, y, begin, scratch);
+            });
+            return Ok(());
+        }
+        let [scratch] = pass.scratch.take([gemm::scratch_len::<F>(n, out_features, in_features)]);
         door::fill(&mut pass.output, |y| {
-            gemm::gemm(n, out_features, in_features, x, w, y, begin, scratch)
+            gemm::gemm(n, out_features, in_features, x, w, y, begin, scratch);
         });
         Ok(())
     }

@@ -329,6 +329,7 @@ impl<F: Scalar> Layer<F> for MaxoutLayer<F> {
             scratch: pass.scratch,
             mode: pass.mode,
             seed: pass.seed,
+            kept: pass.kept,
             remember: pass.remember,
             relu: false,
         })?;

@@ -216,7 +216,7 @@ impl<F: Scalar> Sequential<F> {
     /// # Errors
     /// As for [`Sequential::forward`].
     pub fn predict<'a>(&self, input: impl IntoView<'a, F>) -> Result<ArrayD<F>> {
-        Ok(self.predict_with(input, &mut Workspace::new())?.to_owned())
+        Ok(self.predict_with(input, &mut Workspace::lean())?.to_owned())
     }
 
     /// Like [`Sequential::predict`], in the caller's workspace: no allocation once that has seen the

@@ -67,6 +67,7 @@ impl<F: Scalar> Layer<F> for NestedLayer<F> {
             )?;
             pass.output.assign(&pass::output(&model.nodes, &model.input, workspace, batch));
         } else {
+            workspace.keeps = pass.kept.is_some();
             let output =
                 pass::predict(&model.nodes, &model.input, workspace, pass.input, batch, pass.seed)?;
             pass.output.assign(&output);

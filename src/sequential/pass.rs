@@ -4,8 +4,8 @@ use super::Node;
 use crate::kernels::parallel::{self, Cost};
 use crate::workspace::{grown, view, view_mut};
 use crate::{
-    Backward, Cache, Entry, Error, Forward, Layer, Mode, Result, Scalar, Seed, Shape, Statistics,
-    View, ViewMut, Visitor, Workspace,
+    Backward, Cache, Entry, Error, Forward, Kept, Layer, Mode, Result, Scalar, Seed, Shape,
+    Statistics, View, ViewMut, Visitor, Workspace,
 };
 
 /// Copies the input in and runs all layers, each into a buffer of its own.
@@ -40,6 +40,7 @@ pub(super) fn forward<F: Scalar>(
                     scratch: &mut workspace.scratch,
                     mode,
                     seed: seed.fold(node.stream),
+                    kept: None,
                     remember: true,
                     relu: node.relu,
                 };
@@ -95,7 +96,7 @@ pub(super) fn predict<'w, F: Scalar>(
         grown(buffer, batch, largest)?;
     }
     let [mut current, mut next] = workspace.grads.each_mut().map(|buffer| &mut buffer[..]);
-    let (caches, scratch) = (&mut workspace.caches, &mut workspace.scratch);
+    let Workspace { caches, scratch, kept, keeps, .. } = workspace;
     let current = parallel::enter(cost(nodes, input_shape, batch), || {
         // The first layer reads the caller's array, if that lies in one piece.
         let mut first = input.as_slice();
@@ -114,6 +115,7 @@ pub(super) fn predict<'w, F: Scalar>(
                     scratch,
                     mode: Mode::Eval,
                     seed: seed.fold(node.stream),
+                    kept: keeps.then(|| &mut kept[i]),
                     remember: false,
                     relu: node.relu,
                 };
@@ -235,6 +237,7 @@ fn resize_caches<F: Scalar>(nodes: &[Node<F>], workspace: &mut Workspace<F>) {
     if workspace.caches.len() < nodes.len() {
         workspace.caches.resize_with(nodes.len(), Cache::default);
         workspace.modes.resize(nodes.len(), Mode::Eval);
+        workspace.kept.resize_with(nodes.len(), Kept::default);
     }
 }
 

@@ -11,6 +11,7 @@ mod errors_optimizers;
 mod errors_special;
 mod freezing;
 mod functions;
+mod kept;
 mod loading;
 mod losses;
 mod metrics;
