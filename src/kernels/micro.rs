@@ -5,6 +5,7 @@
 //! `k`, whatever the tile: so results do not depend on how work is cut into tiles. One macro writes the
 //! kernels of every instruction set.
 
+use super::finish::{finish, finish_narrow};
 use super::simd::{self, Level};
 use super::transpose::Transpose;
 use crate::Scalar;
@@ -27,8 +28,8 @@ pub enum Start<T> {
     ColBias(*const T),
 }
 
-/// `packed(k, a, b, c, c_stride, cols, start)`: `a` is `[k][rows]`, `b` is `[k][NR]`.
-type Packed<T> = unsafe fn(usize, *const T, *const T, *mut T, usize, usize, Start<T>);
+/// `packed(k, a, b, c, c_stride, cols, start, relu)`: `a` is `[k][rows]`, `b` is `[k][NR]`.
+type Packed<T> = unsafe fn(usize, *const T, *const T, *mut T, usize, usize, Start<T>, bool);
 
 /// `gathered(rows, row_offsets, cols, col_stride, a, a_offsets, b, c, c_stride, start)`.
 type Gathered<T> = unsafe fn(
@@ -83,9 +84,31 @@ impl<T: Scalar> Micro<T> {
         cols: usize,
         start: Start<T>,
     ) {
+        // SAFETY: the caller's promise.
+        unsafe { self.tile_then(rows, k, a, b, c, c_stride, cols, start, false) }
+    }
+
+    /// Like [`Micro::tile`], and with `relu` writes `max(0, ·)` of the tile; NaN stays NaN.
+    ///
+    /// # Safety
+    /// As [`Micro::tile`].
+    #[inline]
+    #[allow(clippy::too_many_arguments)]
+    pub unsafe fn tile_then(
+        &self,
+        rows: usize,
+        k: usize,
+        a: *const T,
+        b: *const T,
+        c: *mut T,
+        c_stride: usize,
+        cols: usize,
+        start: Start<T>,
+        relu: bool,
+    ) {
         debug_assert!((1..=self.mr).contains(&rows) && (1..=self.nr).contains(&cols));
         // SAFETY: the caller's promise is the kernel's; the table has an entry for each row count.
-        unsafe { self.packed[rows - 1](k, a, b, c, c_stride, cols, start) }
+        unsafe { self.packed[rows - 1](k, a, b, c, c_stride, cols, start, relu) }
     }
 
     /// `C[i][..nr] = start + Σ_r Σ_q a[a_offsets[i] + row_offsets[r] + q·col_stride] · b[r·cols + q][..nr]`
@@ -158,97 +181,24 @@ impl<T: Scalar> Micro<T> {
     }
 }
 
-impl<T: Scalar> Start<T> {
-    /// What row `i` of the tile starts from.
-    #[inline(always)]
-    unsafe fn row(self, i: usize) -> Self {
-        match self {
-            // SAFETY: the caller promises a bias for every row.
-            Self::RowBias(bias) => Self::RowBias(unsafe { bias.add(i) }),
-            other => other,
-        }
-    }
-}
-
-/// Writes a finished row of a tile element by element, where a whole vector would reach too far.
-///
-/// # Safety
-/// As [`Micro::tile`], for one row.
-#[inline]
-unsafe fn finish_narrow<T: Scalar>(row: &[T], c: *mut T, cols: usize, start: Start<T>) {
-    for (j, &value) in row.iter().enumerate().take(cols) {
-        // SAFETY: j < cols, within what the caller promised for `c` and the bias.
-        unsafe {
-            let at = c.add(j);
-            *at = value
-                + match start {
-                    Start::Zero => T::zero(),
-                    Start::Add => *at,
-                    Start::RowBias(bias) => *bias,
-                    Start::ColBias(bias) => *bias.add(j),
-                };
-        }
-    }
-}
-
 /// The kernels of one instruction set for one element type. `$vector` operations are intrinsics, or
 /// plain functions where the target has none.
 macro_rules! kernels {
     (
         $module:ident, $table:ident, $level:expr, $t:ty, $(#[$feature:meta])?
         $vector:ty, lanes $lanes:literal, square $square:literal $transpose:path, mr $mr:literal, rows [$($r:literal)*],
-        $use:path, $zero:expr, $load:path, $store:path, $splat:path, $fma:path, $add:path
+        $use:path, $zero:expr, $load:path, $store:path, $splat:path, $fma:path, $add:path, $max:path
     ) => {
         mod $module {
-            use super::{Micro, Start, finish_narrow};
+            use super::{Micro, Start, finish, finish_narrow};
             #[allow(unused_imports, clippy::wildcard_imports)]
             use $use::*;
 
             const LANES: usize = $lanes;
             const NR: usize = 2 * LANES;
 
-            // Row by row: an array of all accumulators as an argument would keep them in memory, and
-            // every multiplication of the kernels' loops would store.
             $(#[$feature])?
-            #[inline]
-            unsafe fn finish(
-                mut low: $vector,
-                mut high: $vector,
-                c: *mut $t,
-                cols: usize,
-                start: Start<$t>,
-            ) {
-                // SAFETY: cols == NR below, so the row is two whole vectors inside `c`; the bias holds one
-                // element or `NR`. A narrower row goes through memory of its own.
-                unsafe {
-                    if cols < NR {
-                        let mut row = [0.0; NR];
-                        $store(row.as_mut_ptr(), low);
-                        $store(row.as_mut_ptr().add(LANES), high);
-                        return finish_narrow(&row, c, cols, start);
-                    }
-                    match start {
-                        Start::Zero => {}
-                        Start::Add => {
-                            low = $add($load(c), low);
-                            high = $add($load(c.add(LANES)), high);
-                        }
-                        Start::RowBias(bias) => {
-                            let bias = $splat(*bias);
-                            low = $add(bias, low);
-                            high = $add(bias, high);
-                        }
-                        Start::ColBias(bias) => {
-                            low = $add($load(bias), low);
-                            high = $add($load(bias.add(LANES)), high);
-                        }
-                    }
-                    $store(c, low);
-                    $store(c.add(LANES), high);
-                }
-            }
-
-            $(#[$feature])?
+            #[allow(clippy::too_many_arguments)]
             unsafe fn packed<const R: usize>(
                 k: usize,
                 a: *const $t,
@@ -257,6 +207,7 @@ macro_rules! kernels {
                 c_stride: usize,
                 cols: usize,
                 start: Start<$t>,
+                relu: bool,
             ) {
                 let mut acc = [[$zero; 2]; R];
                 for p in 0..k {
@@ -271,10 +222,7 @@ macro_rules! kernels {
                         }
                     }
                 }
-                for i in 0..R {
-                    // SAFETY: the caller's promise for `c` and the bias.
-                    unsafe { finish(acc[i][0], acc[i][1], c.add(i * c_stride), cols, start.row(i)) };
-                }
+                finish!(acc, c, c_stride, cols, start, relu, $zero, $load, $store, $splat, $add, $max);
             }
 
             $(#[$feature])?
@@ -313,10 +261,8 @@ macro_rules! kernels {
                             b = b.add(NR);
                         }
                     }
-                    for i in 0..R {
-                        finish(acc[i][0], acc[i][1], c.add(i * c_stride), NR, start.row(i));
-                    }
                 }
+                finish!(acc, c, c_stride, NR, start, false, $zero, $load, $store, $splat, $add, $max);
             }
 
             $(#[$feature])?
@@ -403,6 +349,10 @@ mod plain {
         std::array::from_fn(|i| a[i] + b[i])
     }
     #[inline(always)]
+    pub(super) fn max<T: Scalar>(a: Lanes<T>, b: Lanes<T>) -> Lanes<T> {
+        std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
     pub(super) fn fma<T: Scalar>(a: Lanes<T>, b: Lanes<T>, c: Lanes<T>) -> Lanes<T> {
         // A true fused operation only where it is one instruction: elsewhere it is a library call.
         if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
@@ -416,40 +366,40 @@ mod plain {
 kernels!(
     plain_f32, PLAIN_F32, crate::kernels::simd::Level::Portable, f32,
     [f32; 4], lanes 4, square 4 crate::kernels::transpose::plain, mr 4, rows [1 2 3 4],
-    super::plain, [0.0; 4], load, store, splat, fma, add
+    super::plain, [0.0; 4], load, store, splat, fma, add, max
 );
 kernels!(
     plain_f64, PLAIN_F64, crate::kernels::simd::Level::Portable, f64,
     [f64; 4], lanes 4, square 4 crate::kernels::transpose::plain, mr 4, rows [1 2 3 4],
-    super::plain, [0.0; 4], load, store, splat, fma, add
+    super::plain, [0.0; 4], load, store, splat, fma, add, max
 );
 #[cfg(target_arch = "x86_64")]
 kernels!(
     avx2_f32, AVX2_F32, crate::kernels::simd::Level::Avx2, f32, #[target_feature(enable = "avx2,fma")]
     __m256, lanes 8, square 8 crate::kernels::transpose::avx2_f32, mr 6, rows [1 2 3 4 5 6],
     std::arch::x86_64, _mm256_setzero_ps(), _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_ps,
-    _mm256_fmadd_ps, _mm256_add_ps
+    _mm256_fmadd_ps, _mm256_add_ps, _mm256_max_ps
 );
 #[cfg(target_arch = "x86_64")]
 kernels!(
     avx2_f64, AVX2_F64, crate::kernels::simd::Level::Avx2, f64, #[target_feature(enable = "avx2,fma")]
     __m256d, lanes 4, square 4 crate::kernels::transpose::avx2_f64, mr 6, rows [1 2 3 4 5 6],
     std::arch::x86_64, _mm256_setzero_pd(), _mm256_loadu_pd, _mm256_storeu_pd, _mm256_set1_pd,
-    _mm256_fmadd_pd, _mm256_add_pd
+    _mm256_fmadd_pd, _mm256_add_pd, _mm256_max_pd
 );
 #[cfg(target_arch = "x86_64")]
 kernels!(
     avx512_f32, AVX512_F32, crate::kernels::simd::Level::Avx512, f32, #[target_feature(enable = "avx512f")]
     __m512, lanes 16, square 8 crate::kernels::transpose::avx2_f32, mr 14, rows [1 2 3 4 5 6 7 8 9 10 11 12 13 14],
     std::arch::x86_64, _mm512_setzero_ps(), _mm512_loadu_ps, _mm512_storeu_ps, _mm512_set1_ps,
-    _mm512_fmadd_ps, _mm512_add_ps
+    _mm512_fmadd_ps, _mm512_add_ps, _mm512_max_ps
 );
 #[cfg(target_arch = "x86_64")]
 kernels!(
     avx512_f64, AVX512_F64, crate::kernels::simd::Level::Avx512, f64, #[target_feature(enable = "avx512f")]
     __m512d, lanes 8, square 4 crate::kernels::transpose::avx2_f64, mr 14, rows [1 2 3 4 5 6 7 8 9 10 11 12 13 14],
     std::arch::x86_64, _mm512_setzero_pd(), _mm512_loadu_pd, _mm512_storeu_pd, _mm512_set1_pd,
-    _mm512_fmadd_pd, _mm512_add_pd
+    _mm512_fmadd_pd, _mm512_add_pd, _mm512_max_pd
 );
 
 /// The table of a level.

@@ -12,6 +12,7 @@ pub mod background;
 pub mod conv;
 pub mod eigen;
 pub mod elementwise;
+mod finish;
 pub mod functions;
 pub mod gemm;
 pub mod image;
