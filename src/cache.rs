@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 
+use crate::kernels::aligned::Aligned;
 use crate::{Error, Result, Scalar};
 
 /// What one layer remembers between its forward and its backward: a value of the layer's own type,
@@ -65,18 +66,16 @@ impl fmt::Debug for Cache {
 /// assert_eq!((a.len(), b.len()), (3, 5));
 /// ```
 #[derive(Default)]
-pub struct Scratch<F: Scalar = f32>(Vec<F>);
+pub struct Scratch<F: Scalar = f32>(Aligned<F>);
 
-/// Sections start on cache lines of their own, relative to the first: 16 elements of 4 or 8 bytes.
+/// Sections start on cache lines of their own: 16 elements of 4 or 8 bytes.
 const ALIGN: usize = 16;
 
 impl<F: Scalar> Scratch<F> {
     /// Disjoint sections of the given lengths.
     pub fn take<const N: usize>(&mut self, lens: [usize; N]) -> [&mut [F]; N] {
         let total: usize = lens.iter().map(|len| len.next_multiple_of(ALIGN)).sum();
-        if self.0.len() < total {
-            self.0.resize(total, F::zero());
-        }
+        assert!(self.0.try_grow(total), "there is memory for {total} elements of scratch");
         let mut rest = &mut self.0[..];
         lens.map(|len| {
             let (section, tail) =
@@ -88,8 +87,8 @@ impl<F: Scalar> Scratch<F> {
 
     /// Fills all of it with `value`, so that a test sees who reads what nobody wrote.
     pub(crate) fn poison(&mut self, at_least: usize, value: F) {
-        self.0.clear();
-        self.0.resize(self.0.capacity().max(at_least), value);
+        assert!(self.0.try_grow(at_least), "there is memory for {at_least} elements of scratch");
+        self.0.fill(value);
     }
 }
 

@@ -1,9 +1,11 @@
 //! All memory one pass needs.
 
 use std::fmt;
+use std::ops::DerefMut;
 
 use ndarray::{ArrayBase, ArrayView, ArrayViewMut, Data, Dimension, IxDyn};
 
+use crate::kernels::aligned::Aligned;
 use crate::{Cache, Error, Kept, Mode, Result, Scalar, Scratch, Seed, Shape, View, ViewMut};
 
 /// All memory one pass needs: outputs and caches of every layer, gradients, scratch.
@@ -28,11 +30,11 @@ use crate::{Cache, Error, Kept, Mode, Result, Scalar, Scratch, Seed, Shape, View
 /// ```
 pub struct Workspace<F: Scalar = f32> {
     /// What layers compute: slot 0 is the input.
-    pub(crate) slots: Vec<Vec<F>>,
+    pub(crate) slots: Vec<Aligned<F>>,
     /// Two gradients: by a layer's output and by its input.
-    pub(crate) grads: [Vec<F>; 2],
+    pub(crate) grads: [Aligned<F>; 2],
     /// Gradient by the model's input, where asked for.
-    pub(crate) grad_input: Vec<F>,
+    pub(crate) grad_input: Aligned<F>,
     pub(crate) caches: Vec<Cache>,
     /// The mode that each layer ran in.
     pub(crate) modes: Vec<Mode>,
@@ -67,7 +69,7 @@ impl<F: Scalar> Workspace<F> {
         Self {
             slots: Vec::new(),
             grads: Default::default(),
-            grad_input: Vec::new(),
+            grad_input: Aligned::default(),
             caches: Vec::new(),
             modes: Vec::new(),
             scratch: Scratch::default(),
@@ -83,7 +85,11 @@ impl<F: Scalar> fmt::Debug for Workspace<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let buffers = self.slots.iter().chain(&self.grads).chain([&self.grad_input]);
         let kept = self.kept.iter().map(Kept::elements).sum::<usize>();
-        write!(f, "Workspace({} elements)", buffers.map(Vec::len).sum::<usize>() + kept)
+        write!(
+            f,
+            "Workspace({} elements)",
+            buffers.map(|buffer| buffer.len()).sum::<usize>() + kept
+        )
     }
 }
 
@@ -120,21 +126,40 @@ impl<'a, F, S: Data<Elem = F>, D: Dimension> IntoView<'a, F> for &'a ArrayBase<S
     }
 }
 
+/// A buffer that only grows.
+pub(crate) trait Grow<F>: DerefMut<Target = [F]> {
+    /// Grows to at least `len` elements, new ones zero. Whether there was the memory.
+    fn try_grow(&mut self, len: usize) -> bool;
+}
+
+impl<F: Scalar> Grow<F> for Aligned<F> {
+    fn try_grow(&mut self, len: usize) -> bool {
+        self.try_grow(len)
+    }
+}
+
+impl<F: Scalar> Grow<F> for Vec<F> {
+    fn try_grow(&mut self, len: usize) -> bool {
+        let missing = len.saturating_sub(self.len());
+        let fits = self.try_reserve_exact(missing).is_ok();
+        if fits && missing > 0 {
+            self.resize(len, F::zero());
+        }
+        fits
+    }
+}
+
 /// The first `batch · numel` elements of a buffer that only grows.
 ///
 /// # Errors
 /// [`Error::Memory`] if there is not so much memory.
 pub(crate) fn grown<F: Scalar>(
-    buffer: &mut Vec<F>,
+    buffer: &mut impl Grow<F>,
     batch: usize,
     numel: usize,
 ) -> Result<&mut [F]> {
-    let fail = || Error::Memory { batch, numel };
-    let len = batch.checked_mul(numel).ok_or_else(fail)?;
-    if let Some(missing) = len.checked_sub(buffer.len()).filter(|&missing| missing > 0) {
-        buffer.try_reserve_exact(missing).map_err(|_| fail())?;
-        buffer.resize(len, F::zero());
-    }
+    let len = batch.checked_mul(numel).filter(|&len| buffer.try_grow(len));
+    let len = len.ok_or(Error::Memory { batch, numel })?;
     Ok(&mut buffer[..len])
 }
 

@@ -8,6 +8,7 @@
 //!
 //! Hidden from the docs, public for the benches, and not covered by semantic versioning.
 
+pub mod aligned;
 pub mod background;
 pub mod conv;
 pub mod eigen;

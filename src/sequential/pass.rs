@@ -1,6 +1,7 @@
 //! Forward, backward and predict over a list of nodes, for models and nested models alike.
 
 use super::Node;
+use crate::kernels::aligned::Aligned;
 use crate::kernels::parallel::{self, Cost};
 use crate::workspace::{grown, view, view_mut};
 use crate::{
@@ -224,7 +225,7 @@ fn prepare<F: Scalar>(
     resize_caches(nodes, workspace);
     let slots = nodes.last().map_or(0, |node| node.slot) + 1;
     if workspace.slots.len() < slots {
-        workspace.slots.resize_with(slots, Vec::new);
+        workspace.slots.resize_with(slots, Aligned::default);
     }
     grown(&mut workspace.slots[0], batch, input_shape.numel())?;
     for node in nodes {

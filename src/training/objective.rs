@@ -4,6 +4,7 @@ use ndarray::ArrayViewMut;
 
 use crate::data::{Dataset, Targets};
 use crate::error::ensure;
+use crate::kernels::aligned::Aligned;
 use crate::workspace::grown;
 use crate::{
     Entry, EntryMut, Error, Loss, Minimizer, Minimum, Mode, Objective, Param, ParamName, Result,
@@ -36,7 +37,7 @@ pub struct ModelObjective<'a, L, F: Scalar, T> {
     loss: L,
     data: &'a Dataset<F, T>,
     batch_size: usize,
-    grad: Vec<F>,
+    grad: Aligned<F>,
 }
 
 impl<'a, F, L, T> ModelObjective<'a, L, F, T>
@@ -47,7 +48,7 @@ where
 {
     /// The loss over all of `data` in one batch.
     pub fn new(model: &'a mut Sequential<F>, loss: L, data: &'a Dataset<F, T>) -> Self {
-        Self { model, loss, data, batch_size: data.len(), grad: Vec::new() }
+        Self { model, loss, data, batch_size: data.len(), grad: Aligned::default() }
     }
 
     /// Takes the data in batches of this size, at least 1, to save memory: for losses that are a mean over

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use ndarray::ArrayViewMut;
 
 use crate::data::{Loader, Targets};
+use crate::kernels::aligned::Aligned;
 use crate::metrics::Mean;
 use crate::optimizers::{ModelOptimizer, StepReport};
 use crate::workspace::grown;
@@ -38,7 +39,7 @@ use crate::{Error, IntoView, Loss, Result, Scalar, Sequential, View, Workspace};
 pub struct Trainer<L, F: Scalar = f32> {
     loss: L,
     optimizer: ModelOptimizer<F>,
-    grad: Vec<F>,
+    grad: Aligned<F>,
     workspace: Workspace<F>,
 }
 
@@ -75,7 +76,7 @@ pub struct Evaluation {
 impl<F: Scalar, L: Loss<F>> Trainer<L, F> {
     /// Trains by this loss with this optimizer.
     pub fn new(loss: L, optimizer: ModelOptimizer<F>) -> Self {
-        Self { loss, optimizer, grad: Vec::new(), workspace: Workspace::new() }
+        Self { loss, optimizer, grad: Aligned::default(), workspace: Workspace::new() }
     }
 
     /// The loss.
