@@ -2,6 +2,7 @@
 
 use crate::kernels::functions::Functions;
 use crate::kernels::micro::Micro;
+use crate::kernels::vector::Vectors;
 
 mod sealed {
     pub trait Sealed {}
@@ -20,7 +21,7 @@ mod sealed {
 /// assert_eq!(half::<f32>(), 0.5f32);
 /// ```
 pub trait Scalar:
-    ndarray::NdFloat + Default + std::iter::Sum + Functions + sealed::Sealed + 'static
+    ndarray::NdFloat + Default + std::iter::Sum + Functions + Vectors + sealed::Sealed + 'static
 {
     /// The nearest value to `x`.
     fn lit(x: f64) -> Self;

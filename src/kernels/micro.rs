@@ -14,6 +14,8 @@ use crate::Scalar;
 pub const MAX_MR: usize = 14;
 /// Largest `NR` of all levels.
 pub const MAX_NR: usize = 32;
+/// Most elements of a register.
+pub const MAX_LANES: usize = MAX_NR / 2;
 
 /// What a tile starts from.
 #[derive(Debug, Clone, Copy)]
@@ -60,12 +62,17 @@ pub struct Micro<T: 'static> {
     packed: &'static [Packed<T>],
     gathered: &'static [Gathered<T>],
     unfold: Unfold<T>,
-    /// Side of the squares that `transpose` turns.
-    pub(super) square: usize,
-    pub(super) transpose: Transpose<T>,
+    /// What turns squares of so many elements a side, the largest first.
+    pub(super) squares: &'static [(usize, Transpose<T>)],
 }
 
 impl<T: Scalar> Micro<T> {
+    /// Elements of a register.
+    #[inline]
+    pub fn lanes(&self) -> usize {
+        self.nr / 2
+    }
+
     /// One tile from packed panels, `rows` in `1..=mr`, `cols` in `1..=nr`.
     ///
     /// # Safety
@@ -186,7 +193,7 @@ impl<T: Scalar> Micro<T> {
 macro_rules! kernels {
     (
         $module:ident, $table:ident, $level:expr, $t:ty, $(#[$feature:meta])?
-        $vector:ty, lanes $lanes:literal, square $square:literal $transpose:path, mr $mr:literal, rows [$($r:literal)*],
+        $vector:ty, lanes $lanes:literal, squares [$($square:literal $transpose:path),*], mr $mr:literal, rows [$($r:literal)*],
         $use:path, $zero:expr, $load:path, $store:path, $splat:path, $fma:path, $add:path, $max:path
     ) => {
         mod $module {
@@ -315,8 +322,7 @@ macro_rules! kernels {
                 packed: &[$(packed::<$r>),*],
                 gathered: &[$(gathered::<$r>),*],
                 unfold,
-                square: $square,
-                transpose: $transpose,
+                squares: &[$(($square, $transpose)),*],
             };
         }
         static $table: &Micro<$t> = &$module::TABLE;
@@ -365,39 +371,41 @@ mod plain {
 
 kernels!(
     plain_f32, PLAIN_F32, crate::kernels::simd::Level::Portable, f32,
-    [f32; 4], lanes 4, square 4 crate::kernels::transpose::plain, mr 4, rows [1 2 3 4],
+    [f32; 4], lanes 4, squares [4 crate::kernels::transpose::plain], mr 4, rows [1 2 3 4],
     super::plain, [0.0; 4], load, store, splat, fma, add, max
 );
 kernels!(
     plain_f64, PLAIN_F64, crate::kernels::simd::Level::Portable, f64,
-    [f64; 4], lanes 4, square 4 crate::kernels::transpose::plain, mr 4, rows [1 2 3 4],
+    [f64; 4], lanes 4, squares [4 crate::kernels::transpose::plain], mr 4, rows [1 2 3 4],
     super::plain, [0.0; 4], load, store, splat, fma, add, max
 );
 #[cfg(target_arch = "x86_64")]
 kernels!(
     avx2_f32, AVX2_F32, crate::kernels::simd::Level::Avx2, f32, #[target_feature(enable = "avx2,fma")]
-    __m256, lanes 8, square 8 crate::kernels::transpose::avx2_f32, mr 6, rows [1 2 3 4 5 6],
+    __m256, lanes 8, squares [8 crate::kernels::transpose::avx2_f32], mr 6, rows [1 2 3 4 5 6],
     std::arch::x86_64, _mm256_setzero_ps(), _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_ps,
     _mm256_fmadd_ps, _mm256_add_ps, _mm256_max_ps
 );
 #[cfg(target_arch = "x86_64")]
 kernels!(
     avx2_f64, AVX2_F64, crate::kernels::simd::Level::Avx2, f64, #[target_feature(enable = "avx2,fma")]
-    __m256d, lanes 4, square 4 crate::kernels::transpose::avx2_f64, mr 6, rows [1 2 3 4 5 6],
+    __m256d, lanes 4, squares [4 crate::kernels::transpose::avx2_f64], mr 6, rows [1 2 3 4 5 6],
     std::arch::x86_64, _mm256_setzero_pd(), _mm256_loadu_pd, _mm256_storeu_pd, _mm256_set1_pd,
     _mm256_fmadd_pd, _mm256_add_pd, _mm256_max_pd
 );
 #[cfg(target_arch = "x86_64")]
 kernels!(
     avx512_f32, AVX512_F32, crate::kernels::simd::Level::Avx512, f32, #[target_feature(enable = "avx512f")]
-    __m512, lanes 16, square 8 crate::kernels::transpose::avx2_f32, mr 14, rows [1 2 3 4 5 6 7 8 9 10 11 12 13 14],
+    __m512, lanes 16,
+    squares [16 crate::kernels::transpose::avx512_f32, 8 crate::kernels::transpose::avx2_f32], mr 14, rows [1 2 3 4 5 6 7 8 9 10 11 12 13 14],
     std::arch::x86_64, _mm512_setzero_ps(), _mm512_loadu_ps, _mm512_storeu_ps, _mm512_set1_ps,
     _mm512_fmadd_ps, _mm512_add_ps, _mm512_max_ps
 );
 #[cfg(target_arch = "x86_64")]
 kernels!(
     avx512_f64, AVX512_F64, crate::kernels::simd::Level::Avx512, f64, #[target_feature(enable = "avx512f")]
-    __m512d, lanes 8, square 4 crate::kernels::transpose::avx2_f64, mr 14, rows [1 2 3 4 5 6 7 8 9 10 11 12 13 14],
+    __m512d, lanes 8,
+    squares [8 crate::kernels::transpose::avx512_f64, 4 crate::kernels::transpose::avx2_f64], mr 14, rows [1 2 3 4 5 6 7 8 9 10 11 12 13 14],
     std::arch::x86_64, _mm512_setzero_pd(), _mm512_loadu_pd, _mm512_storeu_pd, _mm512_set1_pd,
     _mm512_fmadd_pd, _mm512_add_pd, _mm512_max_pd
 );

@@ -33,3 +33,4 @@ pub mod simd;
 pub mod softmax;
 mod transpose;
 pub mod update;
+pub mod vector;

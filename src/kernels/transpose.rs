@@ -1,11 +1,11 @@
 //! Turning small squares in registers: what packing a transposed factor comes down to.
 
-use super::micro::Micro;
+use super::micro::{MAX_LANES, MAX_NR, Micro};
 use super::parallel::Shared;
 use crate::Scalar;
 
-/// `transpose(source, stride, rows, out, out_stride)`: `out[p][i] = source[i][p]` for a square of
-/// [`Micro::square`] elements a side. Rows from `rows` on are copies of the last.
+/// `transpose(source, stride, rows, out, out_stride)`: `out[p][i] = source[i][p]` for a square of as many
+/// elements a side as [`Micro::squares`] says. Rows from `rows` on are copies of the last.
 pub(super) type Transpose<T> = unsafe fn(*const T, usize, usize, *mut T, usize);
 
 /// `panel[p][i] = source[p + i · stride]` for `i < count`, rows of `width ≥ count`; zeros beyond `count`.
@@ -17,30 +17,36 @@ pub(crate) fn pack<T: Scalar>(
     width: usize,
     panel: &mut [T],
 ) {
-    let (side, depth) = (micro.square, panel.len() / width);
+    let depth = panel.len() / width;
     assert!(
         count <= width
             && (count == 0 || depth == 0 || (count - 1) * stride + depth <= source.len())
     );
+    let mut done = 0;
     // A square may write beyond its row, into what is written after it: squares to the right come first,
     // and enough rows follow.
-    let reach = count.next_multiple_of(side);
-    let beyond = reach.saturating_sub(width).div_ceil(width);
-    let whole = if count == 0 { 0 } else { depth.saturating_sub(beyond) / side * side };
-    for p in (0..whole).step_by(side) {
-        for i in (0..count).step_by(side).rev() {
-            let rows = side.min(count - i);
-            // SAFETY: rows i .. i + rows and columns p .. p + side are in `source` by the assert above. The
-            // last element written is number (p + side - 1) · width + i + side - 1, where p + side - 1 +
-            // beyond < depth and i + side ≤ reach ≤ (1 + beyond) · width.
-            unsafe {
-                let from = source.as_ptr().add(i * stride + p);
-                (micro.transpose)(from, stride, rows, panel.as_mut_ptr().add(p * width + i), width);
+    let fits = |&&(side, _): &&(usize, Transpose<T>)| {
+        let beyond = count.next_multiple_of(side).saturating_sub(width).div_ceil(width);
+        count > 0 && side + beyond <= depth
+    };
+    if let Some(&(side, transpose)) = micro.squares.iter().find(fits) {
+        done = depth - count.next_multiple_of(side).saturating_sub(width).div_ceil(width);
+        for p in starts(done, side) {
+            for i in (0..count).step_by(side).rev() {
+                // SAFETY: rows i .. i + min(side, count - i) and columns p .. p + side ≤ done ≤ depth are in
+                // `source` by the assert above. The last element written is number
+                // (p + side - 1) · width + i + side - 1, where i + side ≤ the next multiple of `side`,
+                // which is at most `depth - done` rows beyond the end of row p + side - 1 < done.
+                unsafe {
+                    let from = source.as_ptr().add(i * stride + p);
+                    let to = panel.as_mut_ptr().add(p * width + i);
+                    transpose(from, stride, side.min(count - i), to, width);
+                }
             }
         }
     }
     for (p, row) in panel.chunks_exact_mut(width).enumerate() {
-        if p >= whole {
+        if p >= done {
             for (i, value) in row[..count].iter_mut().enumerate() {
                 *value = source[i * stride + p];
             }
@@ -49,7 +55,13 @@ pub(crate) fn pack<T: Scalar>(
     }
 }
 
-/// The way back: `out[at + i · stride + p] = source[p · width + i]` for `i < count`, all `p`.
+/// Where squares of `side` begin that cover `len` elements: the last may overlap the one before.
+fn starts(len: usize, side: usize) -> impl Iterator<Item = usize> {
+    (0..len.div_ceil(side)).map(move |i| (i * side).min(len - side))
+}
+
+/// The way back: `out[at + i · stride + p] = source[p · width + i]` for `i < count`, all `p`; the last row of
+/// `source` may end after `count` elements.
 ///
 /// # Safety
 /// No other task touches these elements of `out` meanwhile.
@@ -61,41 +73,72 @@ pub(crate) unsafe fn unpack<T: Scalar>(
     at: usize,
     stride: usize,
 ) {
-    let (side, depth) = (micro.square, source.len() / width);
+    let depth = depth_of(source, width, count);
     if count == 0 || depth == 0 {
         return;
     }
     assert!(count <= width);
     let out = out.pointer(at, (count - 1) * stride + depth);
-    let (whole, squares) = (depth / side * side, count / side * side);
-    for p in (0..whole).step_by(side) {
-        for i in (0..squares).step_by(side) {
-            // SAFETY: rows p .. p + side ≤ depth of `source`, columns i .. i + side ≤ count ≤ width; the
-            // last element written is i + side - 1 < count planes and p + side - 1 < depth elements on,
-            // inside what `pointer` checked; the caller keeps other tasks away.
-            unsafe {
-                let from = source.as_ptr().add(p * width + i);
-                (micro.transpose)(from, width, side, out.add(i * stride + p), stride);
+    let fits = |&&(side, _): &&(usize, Transpose<T>)| side <= depth.min(count);
+    let (mut whole, mut squares) = (0, 0);
+    if let Some(&(side, transpose)) = micro.squares.iter().find(fits) {
+        (whole, squares) = (depth, count / side * side);
+        for p in starts(depth, side) {
+            for i in (0..squares).step_by(side) {
+                // SAFETY: rows p .. p + side ≤ depth of `source`, columns i .. i + side ≤ count, which
+                // every row has; the
+                // last element written is i + side - 1 < count planes and p + side - 1 < depth elements
+                // on, inside what `pointer` checked; the caller keeps other tasks away.
+                unsafe {
+                    let from = source.as_ptr().add(p * width + i);
+                    transpose(from, width, side, out.add(i * stride + p), stride);
+                }
             }
         }
     }
-    for (p, row) in source.chunks_exact(width).enumerate() {
+    for p in 0..depth {
         let done = if p < whole { squares } else { 0 };
-        for (i, &value) in row[..count].iter().enumerate().skip(done) {
+        for (i, &value) in source[p * width..][..count].iter().enumerate().skip(done) {
             // SAFETY: i < count and p < depth, as above.
             unsafe { *out.add(i * stride + p) = value }
         }
     }
 }
 
-/// `out[i][p] += source[p · width + i]` for `i < count`, rows of `out` being `out.len() / count` long.
-pub(crate) fn add<T: Scalar>(source: &[T], width: usize, count: usize, out: &mut [T]) {
-    let len = out.len() / count;
-    for p in 0..len {
-        for (row, &value) in out.chunks_exact_mut(len).zip(&source[p * width..]) {
-            row[p] += value;
+/// `out[at + i · stride + p] += source[p · width + i]` for `i < count ≤` [`MAX_NR`], all `p`; the last row of
+/// `source` may end after `count` elements.
+///
+/// # Safety
+/// No other task touches these elements of `out` meanwhile.
+pub(crate) unsafe fn add<T: Scalar>(
+    micro: &Micro<T>,
+    (source, width): (&[T], usize),
+    count: usize,
+    out: &Shared<'_, T>,
+    at: usize,
+    stride: usize,
+) {
+    let mut square = [T::zero(); MAX_NR * MAX_LANES];
+    let depth = depth_of(source, width, count);
+    for p in (0..depth).step_by(MAX_LANES) {
+        let columns = MAX_LANES.min(depth - p);
+        let square = &mut square[..count * columns];
+        let end = (p + columns - 1) * width + count;
+        // SAFETY: the square is this task's.
+        unsafe {
+            unpack(micro, (&source[p * width..end], width), count, &Shared::new(square), 0, columns)
+        }
+        for (i, square) in square.chunks_exact(columns).enumerate() {
+            // SAFETY: the caller keeps other tasks away.
+            let out = unsafe { out.at(at + i * stride + p, columns) };
+            out.iter_mut().zip(square).for_each(|(out, &value)| *out += value);
         }
     }
+}
+
+/// Rows of `width` elements in `source`, of which the last may have only `count`.
+fn depth_of<T>(source: &[T], width: usize, count: usize) -> usize {
+    (source.len() + width).saturating_sub(count) / width
 }
 
 /// Squares of 4 by 4, for any target.
@@ -190,6 +233,81 @@ pub(super) unsafe fn avx2_f64(
     for (p, column) in columns.into_iter().enumerate() {
         // SAFETY: the caller's promise.
         unsafe { _mm256_storeu_pd(out.add(p * out_stride), column) }
+    }
+}
+
+/// Squares of 16 by 16.
+///
+/// # Safety
+/// As [`plain`], with 16 for 4.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+pub(super) unsafe fn avx512_f32(
+    source: *const f32,
+    stride: usize,
+    rows: usize,
+    out: *mut f32,
+    out_stride: usize,
+) {
+    use std::arch::x86_64::*;
+    // SAFETY: the caller's promise.
+    let quarter =
+        |i: usize, p: usize| unsafe { _mm_loadu_ps(source.add(i.min(rows - 1) * stride + p)) };
+    for p in (0..16).step_by(4) {
+        // Rows i, i + 4, i + 8 and i + 12 of four columns: inserted from memory, which costs no shuffle.
+        let every_fourth = |i: usize| {
+            let r = _mm512_castps128_ps512(quarter(i, p));
+            let r = _mm512_insertf32x4::<1>(r, quarter(i + 4, p));
+            let r = _mm512_insertf32x4::<2>(r, quarter(i + 8, p));
+            _mm512_insertf32x4::<3>(r, quarter(i + 12, p))
+        };
+        let r = [every_fourth(0), every_fourth(1), every_fourth(2), every_fourth(3)];
+        let (a0, a1) = (_mm512_unpacklo_ps(r[0], r[1]), _mm512_unpackhi_ps(r[0], r[1]));
+        let (a2, a3) = (_mm512_unpacklo_ps(r[2], r[3]), _mm512_unpackhi_ps(r[2], r[3]));
+        let columns = [
+            _mm512_shuffle_ps::<0x44>(a0, a2),
+            _mm512_shuffle_ps::<0xee>(a0, a2),
+            _mm512_shuffle_ps::<0x44>(a1, a3),
+            _mm512_shuffle_ps::<0xee>(a1, a3),
+        ];
+        for (column, values) in columns.into_iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { _mm512_storeu_ps(out.add((p + column) * out_stride), values) }
+        }
+    }
+}
+
+/// Squares of 8 by 8.
+///
+/// # Safety
+/// As [`plain`], with 8 for 4.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+pub(super) unsafe fn avx512_f64(
+    source: *const f64,
+    stride: usize,
+    rows: usize,
+    out: *mut f64,
+    out_stride: usize,
+) {
+    use std::arch::x86_64::*;
+    // SAFETY: the caller's promise.
+    let pair =
+        |i: usize, p: usize| unsafe { _mm_loadu_pd(source.add(i.min(rows - 1) * stride + p)) };
+    for p in (0..8).step_by(2) {
+        // Rows i, i + 2, i + 4 and i + 6 of two columns.
+        let every_second = |i: usize| {
+            let low = _mm256_insertf128_pd::<1>(_mm256_castpd128_pd256(pair(i, p)), pair(i + 2, p));
+            let high =
+                _mm256_insertf128_pd::<1>(_mm256_castpd128_pd256(pair(i + 4, p)), pair(i + 6, p));
+            _mm512_insertf64x4::<1>(_mm512_castpd256_pd512(low), high)
+        };
+        let (even, odd) = (every_second(0), every_second(1));
+        // SAFETY: the caller's promise.
+        unsafe {
+            _mm512_storeu_pd(out.add(p * out_stride), _mm512_unpacklo_pd(even, odd));
+            _mm512_storeu_pd(out.add((p + 1) * out_stride), _mm512_unpackhi_pd(even, odd));
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Plan;
 use super::forward::{pack_weight, product};
-use super::winograd::{self, Turn};
+use super::winograd::{self, Finish, Turn};
 use crate::Scalar;
 use crate::kernels::gemm::even_part;
 use crate::kernels::micro::{MAX_NR, Micro, Start};
@@ -31,9 +31,8 @@ pub fn backward_input<T: Scalar>(
     };
     let geometry = &transposed.geometry;
     if let Some(tiles) = transposed.winograd(dy.len() / geometry.image()) {
-        let (points, rest) = scratch.split_at_mut(tiles.weight_len::<T>());
-        winograd::transform_weight(tiles, weight, Turn::Around, points, rest);
-        return winograd::product(tiles, dy, points, None, dx, rest);
+        let finish = Finish { bias: None, relu: false };
+        return winograd::forward(tiles, dy, (weight, Turn::Around), finish, dx, scratch);
     }
     let (channels, inner) = (geometry.group_filters(), geometry.inner());
     let window = geometry.kernel[0] * geometry.kernel[1];

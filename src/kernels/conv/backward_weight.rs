@@ -201,7 +201,9 @@ fn add_transposed<T: Scalar>(plan: &Plan, cut: Cut, sums: &[T], dw: &mut [T]) {
     let groups = dw.chunks_exact_mut(filters * inner).zip(sums.chunks_exact(inner * cut.width));
     for (dw, sums) in groups {
         parallel::chunks(Write(dw, TILE * inner), Cost::elements(2 * sums.len()), |tile, dw| {
-            transpose::add(&sums[tile * TILE..], cut.width, dw.len() / inner, dw);
+            let (count, sums) = (dw.len() / inner, (&sums[tile * TILE..], cut.width));
+            // SAFETY: the piece is this task's.
+            unsafe { transpose::add(T::micro(), sums, count, &Shared::new(dw), 0, inner) }
         });
     }
 }

@@ -3,7 +3,7 @@
 use super::Plan;
 use super::plan::Block;
 use super::window::Window;
-use super::winograd::{self, Turn};
+use super::winograd::{self, Finish, Turn};
 use crate::Scalar;
 use crate::kernels::gemm::{KC, even_part};
 use crate::kernels::micro::{MAX_MR, Micro, Start};
@@ -32,8 +32,7 @@ impl Plan {
     /// Elements of scratch memory that [`forward`] needs.
     pub fn forward_scratch<T: Scalar>(&self, n: usize) -> usize {
         if let Some(tiles) = self.winograd(n) {
-            return tiles.weight_len::<T>()
-                + tiles.weight_scratch::<T>().max(tiles.product_scratch::<T>(n));
+            return tiles.forward_scratch::<T>(n);
         }
         self.geometry.filters * self.geometry.inner()
             + parallel::sections_for(self.blocks(n) * self.filter_chunks(n))
@@ -52,9 +51,8 @@ pub fn forward<T: Scalar>(
 ) {
     let geometry = &plan.geometry;
     if let Some(tiles) = plan.winograd(x.len() / geometry.image()) {
-        let (points, rest) = scratch.split_at_mut(tiles.weight_len::<T>());
-        winograd::transform_weight(tiles, weight, Turn::Forward, points, rest);
-        return winograd::product(tiles, x, points, bias, y, rest);
+        let finish = Finish { bias, relu: false };
+        return winograd::forward(tiles, x, (weight, Turn::Forward), finish, y, scratch);
     }
     let (filters, inner) = (geometry.group_filters(), geometry.inner());
     let (packed, sections) = scratch.split_at_mut(geometry.filters * inner);

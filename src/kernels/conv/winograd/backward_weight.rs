@@ -3,21 +3,23 @@
 use super::lines::{Gradient, Input};
 use super::tiles::{self, Layout};
 use super::weight::{TAPS, collect_kernels};
-use super::{Cut, LANES, POINTS, Tiles, plane};
+use super::{Cut, POINTS, Tiles, plane};
 use crate::Scalar;
 use crate::kernels::gemm::even_part;
 use crate::kernels::micro::{MAX_MR, Start};
 use crate::kernels::parallel::{self, Cost, Shared};
 use crate::kernels::{reduce, transpose};
 
-/// Most bytes of a block's transformed image.
-const BLOCK_BYTES: usize = 256 * 1024;
+/// Most bytes of a block's transformed image and one panel of its gradient.
+const BLOCK_BYTES: usize = 512 * 1024;
 /// Fewest tiles of a block: they are the inner dimension of the products.
 const FEWEST_TILES: usize = 32;
 /// Panels of filters of a task.
 const PANELS: usize = 4;
 /// Tasks that the weight gradient aims at.
 const TASKS: usize = 8;
+/// Most bytes of accumulators that stay in the second cache.
+const CACHED: usize = 1 << 20;
 /// Most elements of the accumulators of all parts.
 const ACCUMULATORS: usize = 4 << 20;
 
@@ -31,9 +33,26 @@ struct Parts {
 }
 
 impl Tiles {
+    fn gradient_cut<T: Scalar>(&self) -> Cut {
+        self.cut(self.tiles_in::<T>(BLOCK_BYTES).max(FEWEST_TILES))
+    }
+
+    /// Whether image and gradient are kept as points instead of the weight's accumulators: what is read and
+    /// written of them, counted in points.
+    fn is_deep_gradient<T: Scalar>(&self, n: usize) -> bool {
+        let (channels, filters, tiles) =
+            (self.channels::<T>(), self.geometry.filters, self.tiles(n));
+        let image = (self.panels::<T>() + 2).saturating_mul(channels);
+        let gradient = (channels / super::deep::CHANNELS + 2).saturating_mul(filters);
+        let blocks = self.blocks(self.gradient_cut::<T>(), n);
+        // Accumulators in the second cache cost a third of what memory costs.
+        let weight = if self.weight_len::<T>() * size_of::<T>() <= CACHED { 1 } else { 3 };
+        let kept = (image + gradient).saturating_mul(tiles).saturating_mul(3);
+        kept < (2 * blocks).saturating_mul(channels * filters).saturating_mul(weight)
+    }
+
     fn parts<T: Scalar>(&self, n: usize) -> Parts {
-        let tile = POINTS * self.channels() * size_of::<T>();
-        let blocks = self.cut((BLOCK_BYTES / tile).max(FEWEST_TILES));
+        let blocks = self.gradient_cut::<T>();
         let chunks = self.panels::<T>().div_ceil(PANELS);
         let most = (ACCUMULATORS / self.weight_len::<T>()).min(TASKS / chunks);
         Parts { parts: most.clamp(1, self.blocks(blocks, n).max(1)), chunks, blocks }
@@ -41,15 +60,14 @@ impl Tiles {
 
     fn gradient_section<T: Scalar>(&self, cut: Cut) -> usize {
         let (tiles, nr) = (self.block_tiles(cut), T::micro().nr);
-        let lines = self
-            .input_side()
-            .scratch(cut.rows, self.grid[1])
-            .max(self.output_side().scratch(cut.rows, self.grid[1]));
-        POINTS * (plane(self.channels() * tiles) + plane(nr * tiles)) + lines
+        POINTS * (plane(self.channels::<T>() * tiles) + plane(nr * tiles)) + self.lines::<T>()
     }
 
     /// Elements of scratch memory that [`backward_weight`] needs.
     pub(in crate::kernels::conv) fn backward_weight_scratch<T: Scalar>(&self, n: usize) -> usize {
+        if self.is_deep_gradient::<T>(n) {
+            return self.deep_gradient_scratch::<T>(n);
+        }
         let cut = self.parts::<T>(n);
         let tasks = cut.parts * cut.chunks;
         cut.parts * self.weight_len::<T>()
@@ -67,6 +85,9 @@ pub(in crate::kernels::conv) fn backward_weight<T: Scalar>(
     scratch: &mut [T],
 ) {
     let n = x.len() / tiles.geometry.image();
+    if tiles.is_deep_gradient::<T>(n) {
+        return super::deep::backward_weight(tiles, x, dy, dw, scratch);
+    }
     let cut = tiles.parts::<T>(n);
     let (panels, panel_len) = (tiles.panels::<T>(), tiles.weight_panel::<T>());
     let (sums, sections) = scratch.split_at_mut(cut.parts * panels * panel_len);
@@ -104,56 +125,71 @@ fn add_block<T: Scalar>(
     sums: &mut [T],
     scratch: &mut [T],
 ) {
-    let nr = T::micro().nr;
+    let (nr, lanes) = (T::micro().nr, T::micro().lanes());
     let block = tiles.block(cut, n, i);
-    let count = block.images * block.rows * tiles.grid[1];
-    let image = Layout { plane: plane(tiles.channels() * count), tiles: count, width: LANES };
+    let count = tiles.tiles_of(block);
+    let image = Layout { plane: plane(tiles.channels::<T>() * count), tiles: count, width: lanes };
     let gradient = Layout { plane: plane(nr * count), tiles: count, width: nr };
     let (v, rest) = scratch.split_at_mut(POINTS * image.plane);
     let (z, lines) = rest.split_at_mut(POINTS * gradient.plane);
     let (channels, filters) = (tiles.geometry.channels, tiles.geometry.filters);
-    tiles::spread::<T, Input>(tiles, block, tiles.input_side(), 0..channels, x, (v, image), lines);
+    let side = tiles.input_side();
+    tiles::spread::<T, Input>(
+        tiles,
+        block,
+        side,
+        0..channels,
+        x,
+        (&Shared::new(v), image),
+        0,
+        lines,
+    );
     for (panel, sums) in panels.zip(sums.chunks_exact_mut(tiles.weight_panel::<T>())) {
         let range = panel * nr..filters.min((panel + 1) * nr);
         if range.len() < nr {
             z.fill(T::zero());
         }
         let side = tiles.output_side();
-        tiles::spread::<T, Gradient>(tiles, block, side, range, dy, (z, gradient), lines);
-        add_panel(tiles, v, image, z, gradient, sums);
+        let shared = Shared::new(z);
+        tiles::spread::<T, Gradient>(tiles, block, side, range, dy, (&shared, gradient), 0, lines);
+        add_panel((v, image), 0..channels, (z, gradient), 0, (sums, tiles.weight_plane::<T>()));
     }
 }
 
-/// `sums[point][channel][nr] += v[point][·][channel] · z[point][·]` over the tiles.
-fn add_panel<T: Scalar>(
-    tiles: &Tiles,
-    v: &[T],
-    image: Layout,
-    z: &[T],
-    gradient: Layout,
-    sums: &mut [T],
+/// `sums[point][channel][nr] += v[point][·][channel] · z[point][·]` over the tiles, for some channels, which
+/// begin at a register, and panel number `panel` of `z`; `width` elements of `sums` from point to point.
+pub(super) fn add_panel<T: Scalar>(
+    (v, image): (&[T], Layout),
+    channels: std::ops::Range<usize>,
+    (z, gradient): (&[T], Layout),
+    panel: usize,
+    (sums, width): (&mut [T], usize),
 ) {
-    let micro = T::micro();
-    let channels = tiles.channels();
-    assert!(channels * image.tiles <= image.plane && image.tiles * micro.nr <= gradient.plane);
-    let planes = v.chunks_exact(image.plane).zip(z.chunks_exact(gradient.plane));
-    for ((v, z), sums) in planes.zip(sums.chunks_exact_mut(tiles.weight_plane::<T>())) {
-        for i in 0..channels.div_ceil(micro.mr) {
-            let (channel, end) = even_part(channels, micro.mr, i);
+    let (nr, mr, lanes) = (T::micro().nr, T::micro().mr, T::micro().lanes());
+    let count = channels.len().next_multiple_of(lanes);
+    let (v_at, z_at) = (image.at(channels.start), gradient.at(panel * nr));
+    assert!(v_at + count * image.tiles <= image.plane);
+    assert!(z_at + nr * image.tiles <= gradient.plane && gradient.tiles == image.tiles);
+    assert!(count * nr <= width && (POINTS - 1) * width + count * nr <= sums.len());
+    let planes = v.chunks_exact(image.plane).zip(z.chunks_exact(gradient.plane)).take(POINTS);
+    for ((v, z), sums) in planes.zip(sums.chunks_mut(width)) {
+        for i in 0..count.div_ceil(mr) {
+            let (channel, end) = even_part(count, mr, i);
             let rows: [usize; MAX_MR] = std::array::from_fn(|row| image.at(channel + row));
-            // SAFETY: by the assert above `v` holds every channel of every tile, rows from `end` on being
-            // unused, and `z` a row of `nr` for every tile; `sums` holds a row of `nr` for each channel.
+            // SAFETY: by the asserts above `v` holds every one of the channels of every tile, rows from
+            // `end` on being unused, and `z` a row of `nr` for every tile; `sums` holds a row of `nr` for
+            // each channel.
             unsafe {
-                micro.gather(
+                T::micro().gather(
                     end - channel,
                     &[0],
                     image.tiles,
-                    LANES,
-                    v.as_ptr(),
+                    lanes,
+                    v.as_ptr().add(v_at),
                     rows.as_ptr(),
-                    z.as_ptr(),
-                    sums.as_mut_ptr().add(channel * micro.nr),
-                    micro.nr,
+                    z.as_ptr().add(z_at),
+                    sums.as_mut_ptr().add(channel * nr),
+                    nr,
                     Start::Add,
                 );
             }
@@ -174,11 +210,10 @@ fn collect_weight<T: Scalar>(tiles: &Tiles, sums: &[T], dw: &mut [T], scratch: &
         scratch,
         tiles.kernels_len::<T>(),
         |i, kernels| {
-            collect_kernels(&sums[i * panel..][..panel], nr, kernels);
+            collect_kernels(&sums[i * panel..][..panel], tiles.weight_plane::<T>(), kernels);
             let count = nr.min(tiles.geometry.filters - i * nr);
             // SAFETY: every task adds to filters of its own.
-            let dw = unsafe { out.at(i * nr * inner, count * inner) };
-            transpose::add(kernels, nr, count, dw);
+            unsafe { transpose::add(T::micro(), (kernels, nr), count, &out, i * nr * inner, inner) }
         },
     );
 }

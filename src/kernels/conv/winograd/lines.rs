@@ -1,15 +1,14 @@
-//! The four transforms of F(4, 3) in one dimension, on eight channels side by side.
+//! The four transforms of F(4, 3) in one dimension, on a register of channels side by side.
 //!
 //! Interpolation points 0, ±a, ±b and ∞ with `a = 5/8`, `b = 3/2` (Barabasz et al. 2020 search such points):
 //! the usual 0, ±1, ±2, ∞ lose four times as many digits. Both are dyadic, so every coefficient but the
 //! reciprocals in `weight` is exact.
-
-use std::ops::{Add, Mul, Sub};
+//!
+//! # Safety
+//! Every function here needs the instructions of its register type `V`; [`load`] reads what it names.
 
 use crate::Scalar;
-
-/// Channels that are transformed together: one vector, or a few.
-pub(super) const LANES: usize = 8;
+use crate::kernels::vector::Vector;
 
 const A: f64 = 0.625;
 const B: f64 = 1.5;
@@ -18,48 +17,49 @@ const B2: f64 = B * B;
 /// `Π (p − q)` over the other finite points `q`: for `p` = 0, ±a and ±b.
 const SCALE: [f64; 3] = [A2 * B2, 2.0 * A2 * (A2 - B2), 2.0 * B2 * (B2 - A2)];
 
-/// The same number of eight channels.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Lanes<F>([F; LANES]);
-
-impl<F: Scalar> Lanes<F> {
-    /// The first eight elements.
-    #[inline(always)]
-    pub(super) fn load(from: &[F]) -> Self {
-        let mut lanes = [F::zero(); LANES];
-        lanes.copy_from_slice(&from[..LANES]);
-        Self(lanes)
-    }
-
-    /// Writes the first eight elements.
-    #[inline(always)]
-    pub(super) fn store(self, to: &mut [F]) {
-        to[..LANES].copy_from_slice(&self.0);
-    }
+/// The same number in every lane.
+#[inline(always)]
+unsafe fn all<F: Scalar, V: Vector<Element = F>>(x: f64) -> V {
+    // SAFETY: the caller's promise.
+    unsafe { V::splat(F::lit(x)) }
 }
 
-impl<F: Scalar> Add for Lanes<F> {
-    type Output = Self;
-    #[inline(always)]
-    fn add(self, other: Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i] + other.0[i]))
-    }
+/// `x · factor + term`
+#[inline(always)]
+unsafe fn fma<F: Scalar, V: Vector<Element = F>>(x: V, factor: f64, term: V) -> V {
+    // SAFETY: the caller's promise.
+    unsafe { x.mul_add(all(factor), term) }
 }
 
-impl<F: Scalar> Sub for Lanes<F> {
-    type Output = Self;
-    #[inline(always)]
-    fn sub(self, other: Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i] - other.0[i]))
-    }
+/// `x · factor`
+#[inline(always)]
+unsafe fn times<F: Scalar, V: Vector<Element = F>>(x: V, factor: f64) -> V {
+    // SAFETY: the caller's promise.
+    unsafe { x.mul(all(factor)) }
 }
 
-impl<F: Scalar> Mul<f64> for Lanes<F> {
-    type Output = Self;
-    #[inline(always)]
-    fn mul(self, factor: f64) -> Self {
-        let factor = F::lit(factor);
-        Self(std::array::from_fn(|i| self.0[i] * factor))
+/// `even ± odd · factor`
+#[inline(always)]
+unsafe fn pair<F: Scalar, V: Vector<Element = F>>(even: V, odd: V, factor: f64) -> [V; 2] {
+    // SAFETY: the caller's promise.
+    unsafe { [fma(odd, factor, even), fma(odd, -factor, even)] }
+}
+
+/// `count` registers, each `stride` elements after the one before. A loop, since a closure given to
+/// `array::from_fn` may stay a call, without the caller's instructions.
+#[inline(always)]
+pub(super) unsafe fn load<F: Scalar, V: Vector<Element = F>>(
+    from: *const F,
+    stride: usize,
+    count: usize,
+) -> [V; 6] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut values = [V::splat(F::zero()); 6];
+        for (i, value) in values.iter_mut().enumerate().take(count) {
+            *value = V::load(from.add(i * stride));
+        }
+        values
     }
 }
 
@@ -67,8 +67,8 @@ impl<F: Scalar> Mul<f64> for Lanes<F> {
 pub(super) trait Spread {
     /// Pixels of a tile.
     const TAPS: usize;
-    /// The six points.
-    fn line<F: Scalar>(d: impl Fn(usize) -> Lanes<F>) -> [Lanes<F>; 6];
+    /// The six points of the first `TAPS` of six pixels.
+    unsafe fn line<F: Scalar, V: Vector<Element = F>>(d: [V; 6]) -> [V; 6];
 }
 
 /// `Bᵀ d`: pixels of the input, tiles overlapping by two.
@@ -79,18 +79,20 @@ impl Spread for Input {
     const TAPS: usize = 6;
 
     #[inline(always)]
-    fn line<F: Scalar>(d: impl Fn(usize) -> Lanes<F>) -> [Lanes<F>; 6] {
-        let d = [d(0), d(1), d(2), d(3), d(4), d(5)];
-        let (even_a, odd_a) = (d[4] - d[2] * B2, (d[3] - d[1] * B2) * A);
-        let (even_b, odd_b) = (d[4] - d[2] * A2, (d[3] - d[1] * A2) * B);
-        [
-            d[0] * (A2 * B2) - d[2] * (A2 + B2) + d[4],
-            even_a + odd_a,
-            even_a - odd_a,
-            even_b + odd_b,
-            even_b - odd_b,
-            d[1] * (A2 * B2) - d[3] * (A2 + B2) + d[5],
-        ]
+    unsafe fn line<F: Scalar, V: Vector<Element = F>>(d: [V; 6]) -> [V; 6] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let [a0, a1] = pair(fma(d[2], -B2, d[4]), fma(d[1], -B2, d[3]), A);
+            let [b0, b1] = pair(fma(d[2], -A2, d[4]), fma(d[1], -A2, d[3]), B);
+            [
+                fma(d[0], A2 * B2, fma(d[2], -(A2 + B2), d[4])),
+                a0,
+                a1,
+                b0,
+                b1,
+                fma(d[1], A2 * B2, fma(d[3], -(A2 + B2), d[5])),
+            ]
+        }
     }
 }
 
@@ -102,44 +104,55 @@ impl Spread for Gradient {
     const TAPS: usize = 4;
 
     #[inline(always)]
-    fn line<F: Scalar>(y: impl Fn(usize) -> Lanes<F>) -> [Lanes<F>; 6] {
-        let y = [y(0), y(1), y(2), y(3)];
-        let (even_a, odd_a) = (y[0] + y[2] * A2, y[1] * A + y[3] * (A * A2));
-        let (even_b, odd_b) = (y[0] + y[2] * B2, y[1] * B + y[3] * (B * B2));
-        [y[0], even_a + odd_a, even_a - odd_a, even_b + odd_b, even_b - odd_b, y[3]]
+    unsafe fn line<F: Scalar, V: Vector<Element = F>>(y: [V; 6]) -> [V; 6] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let [a0, a1] = pair(fma(y[2], A2, y[0]), fma(y[3], A2, y[1]), A);
+            let [b0, b1] = pair(fma(y[2], B2, y[0]), fma(y[3], B2, y[1]), B);
+            [y[0], a0, a1, b0, b1, y[3]]
+        }
     }
 }
 
 /// `Aᵀ m`: six points back to four pixels of the output.
 #[inline(always)]
-pub(super) fn output<F: Scalar>(m: [Lanes<F>; 6]) -> [Lanes<F>; 4] {
-    let (sum_a, difference_a) = (m[1] + m[2], m[1] - m[2]);
-    let (sum_b, difference_b) = (m[3] + m[4], m[3] - m[4]);
-    [
-        m[0] + sum_a + sum_b,
-        difference_a * A + difference_b * B,
-        sum_a * A2 + sum_b * B2,
-        difference_a * (A * A2) + difference_b * (B * B2) + m[5],
-    ]
+pub(super) unsafe fn output<F: Scalar, V: Vector<Element = F>>(m: [V; 6]) -> [V; 4] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (sum_a, difference_a) = (m[1].add(m[2]), m[1].sub(m[2]));
+        let (sum_b, difference_b) = (m[3].add(m[4]), m[3].sub(m[4]));
+        [
+            m[0].add(sum_a).add(sum_b),
+            fma(difference_a, A, times(difference_b, B)),
+            fma(sum_a, A2, times(sum_b, B2)),
+            fma(difference_a, A * A2, fma(difference_b, B * B2, m[5])),
+        ]
+    }
 }
 
 /// `G g`: three elements of a kernel to six points.
 #[inline(always)]
-pub(super) fn weight<F: Scalar>(g: [Lanes<F>; 3]) -> [Lanes<F>; 6] {
+pub(super) unsafe fn weight<F: Scalar, V: Vector<Element = F>>(g: [V; 3]) -> [V; 6] {
     let [zero, a, b] = SCALE.map(f64::recip);
-    let (even_a, odd_a) = (g[0] * a + g[2] * (A2 * a), g[1] * (A * a));
-    let (even_b, odd_b) = (g[0] * b + g[2] * (B2 * b), g[1] * (B * b));
-    [g[0] * zero, even_a + odd_a, even_a - odd_a, even_b + odd_b, even_b - odd_b, g[2]]
+    // SAFETY: the caller's promise.
+    unsafe {
+        let [a0, a1] = pair(fma(g[0], a, times(g[2], A2 * a)), g[1], A * a);
+        let [b0, b1] = pair(fma(g[0], b, times(g[2], B2 * b)), g[1], B * b);
+        [times(g[0], zero), a0, a1, b0, b1, g[2]]
+    }
 }
 
 /// `Gᵀ u`: six points of a weight's gradient to three elements.
 #[inline(always)]
-pub(super) fn weight_gradient<F: Scalar>(u: [Lanes<F>; 6]) -> [Lanes<F>; 3] {
+pub(super) unsafe fn weight_gradient<F: Scalar, V: Vector<Element = F>>(u: [V; 6]) -> [V; 3] {
     let [zero, a, b] = SCALE.map(f64::recip);
-    let (sum_a, sum_b) = (u[1] + u[2], u[3] + u[4]);
-    [
-        u[0] * zero + sum_a * a + sum_b * b,
-        (u[1] - u[2]) * (A * a) + (u[3] - u[4]) * (B * b),
-        sum_a * (A2 * a) + sum_b * (B2 * b) + u[5],
-    ]
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (sum_a, sum_b) = (u[1].add(u[2]), u[3].add(u[4]));
+        [
+            fma(u[0], zero, fma(sum_a, a, times(sum_b, b))),
+            fma(u[1].sub(u[2]), A * a, times(u[3].sub(u[4]), B * b)),
+            fma(sum_a, A2 * a, fma(sum_b, B2 * b, u[5])),
+        ]
+    }
 }

@@ -15,21 +15,25 @@
 //! `dU = Σ_tiles Vᵀ · (A dy Aᵀ)` and `dw = Gᵀ dU G` (backward_weight.rs).
 //!
 //! A block of tiles is transformed, multiplied and transformed back by one task while it is in the second
-//! cache. Points lie a little more than their size apart: at distances of a power of two all 36 would
-//! fall into the same cache sets.
+//! cache. Where the transformed weight is larger than the transformed image it is never stored: deep layers
+//! (deep.rs) keep the image's points and transform the weight piece by piece. Points lie a little more than
+//! their size apart: at distances of a power of two all 36 would fall into the same cache sets.
 
 mod backward_weight;
+mod deep;
 mod forward;
 mod lines;
 mod tiles;
 mod weight;
 
 pub(super) use backward_weight::backward_weight;
-pub(super) use forward::{Turn, product, transform_weight};
+pub(super) use forward::forward;
+pub(super) use tiles::Finish;
+pub(super) use weight::Turn;
 
 use super::Geometry;
+use crate::Scalar;
 use crate::kernels::parallel::Cost;
-use lines::LANES;
 
 /// Points of a tile.
 const POINTS: usize = 36;
@@ -130,9 +134,24 @@ impl Tiles {
         cut.images * cut.rows * self.grid[1]
     }
 
-    /// Channels rounded up to whole lanes.
-    fn channels(&self) -> usize {
-        self.geometry.channels.next_multiple_of(LANES)
+    /// Every block of `n` images.
+    fn all_blocks(&self, cut: Cut, n: usize) -> impl Iterator<Item = Block> + '_ {
+        (0..self.blocks(cut, n)).map(move |i| self.block(cut, n, i))
+    }
+
+    /// Channels rounded up to whole registers.
+    fn channels<T: Scalar>(&self) -> usize {
+        self.geometry.channels.next_multiple_of(T::micro().lanes())
+    }
+
+    /// Panels of `nr` filters.
+    fn panels<T: Scalar>(&self) -> usize {
+        self.geometry.filters.div_ceil(T::micro().nr)
+    }
+
+    /// Tiles of a block of this many.
+    fn tiles_of(&self, block: Block) -> usize {
+        block.images * block.rows * self.grid[1]
     }
 
     /// A quarter of the definition's multiplications, and about as long again for the transforms.
