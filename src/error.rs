@@ -276,6 +276,9 @@ pub enum Error {
         /// Where, what was needed, and what was found.
         message: String,
     },
+    /// A file of weights cannot be used; with everything that is wrong with it.
+    #[error("{0}")]
+    Weights(Box<crate::persist::FileProblems>),
     /// Reading or writing failed.
     #[error("cannot {action}")]
     Io {

@@ -41,6 +41,7 @@
 //! | center, scale and whiten it | [`preprocessing`] |
 //! | vary it while training | [`augment`] |
 //! | measure how good a model is | [`metrics`] |
+//! | save it and load it, exchange weights with PyTorch | [`persist`] |
 //! | write a part of your own | [`Layer`], [`Activation`], [`Optimizer`], [`Initializer`], [`Regularizer`], [`Constraint`], [`Loss`], [`Schedule`], [`Metric`], [`data::Source`], [`augment::Augmentation`] |
 //! | prove it right | [`gradcheck`] |
 //! | read the guide | [`guide`] |
@@ -96,6 +97,7 @@ pub mod layers;
 pub mod losses;
 pub mod metrics;
 pub mod optimizers;
+pub mod persist;
 pub mod prelude;
 pub mod preprocessing;
 pub mod regularizers;
@@ -138,6 +140,11 @@ pub mod guide {
     #[cfg(feature = "digits")]
     pub mod data {
         #![doc = include_str!("../docs/data.md")]
+    }
+
+    /// Saving, loading, exchanging weights.
+    pub mod saving {
+        #![doc = include_str!("../docs/saving.md")]
     }
 
     /// Why the numbers that a network starts from decide whether it learns.

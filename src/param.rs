@@ -191,6 +191,11 @@ impl<F: Scalar> Param<F> {
         assign(self.value_mut(), value)
     }
 
+    /// The value in row-major order, to be replaced.
+    pub(crate) fn as_slice_mut(&mut self) -> &mut [F] {
+        self.value_mut().as_slice_mut().expect("Param keeps row-major order")
+    }
+
     /// Replaces the elements by these, as many, in row-major order.
     pub(crate) fn fill_from(&mut self, values: &[f64]) {
         for (to, &from) in self.value_mut().iter_mut().zip(values) {
@@ -351,6 +356,11 @@ impl<F: Scalar> Buffer<F> {
     /// A buffer with one value everywhere.
     pub fn filled(shape: &[usize], value: F) -> Self {
         Self { value: ArrayD::from_elem(IxDyn(shape), value), statistics: Statistics::Auto }
+    }
+
+    /// Length of each axis.
+    pub fn shape(&self) -> &[usize] {
+        self.value.shape()
     }
 
     /// What it does while its layer trains.

@@ -43,6 +43,22 @@ pub enum Entry<'a, F: Scalar = f32> {
     Buffer(&'a Buffer<F>),
 }
 
+impl<'a, F: Scalar> Entry<'a, F> {
+    pub(crate) fn shape(&self) -> &'a [usize] {
+        match self {
+            Self::Param(param) => param.shape(),
+            Self::Buffer(buffer) => buffer.shape(),
+        }
+    }
+
+    pub(crate) fn as_slice(&self) -> &'a [F] {
+        match self {
+            Self::Param(param) => param.as_slice(),
+            Self::Buffer(buffer) => buffer.as_slice(),
+        }
+    }
+}
+
 /// What a [`VisitorMut`] shows.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -51,6 +67,15 @@ pub enum EntryMut<'a, F: Scalar = f32> {
     Param(&'a mut Param<F>),
     /// A saved array.
     Buffer(&'a mut Buffer<F>),
+}
+
+impl<'a, F: Scalar> EntryMut<'a, F> {
+    pub(crate) fn into_slice_mut(self) -> &'a mut [F] {
+        match self {
+            Self::Param(param) => param.as_slice_mut(),
+            Self::Buffer(buffer) => buffer.as_slice_mut(),
+        }
+    }
 }
 
 mod sealed {

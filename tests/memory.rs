@@ -140,6 +140,96 @@ fn npy_files_cut_off_or_changed_are_errors_without_a_cost() {
     survive("as it is", &file, 25_000, bound, |bytes| read_npy::<f32>(bytes).map(|_| ()));
 }
 
+#[test]
+fn weights_cut_off_or_changed_are_errors_without_a_cost_and_leave_the_model_alone() {
+    use std::cell::RefCell;
+    let model = Sequential::builder([1, 6, 6])
+        .add(Conv2d::new(4, 3).bias(false))
+        .add(BatchNorm::new())
+        .add(Flatten)
+        .add(Linear::new(10));
+    let model = model.build().expect("it fits");
+    let file = model.to_bytes().expect("saved");
+    let bits = |model: &Sequential| {
+        let mut bits = Vec::new();
+        model.visit(&mut layerwise::Visitor::new(&mut |_, entry| match entry {
+            layerwise::Entry::Param(param) => {
+                bits.extend(param.value().iter().map(|x| x.to_bits()))
+            }
+            layerwise::Entry::Buffer(buffer) => {
+                bits.extend(buffer.value().iter().map(|x| x.to_bits()))
+            }
+            _ => {}
+        }));
+        bits
+    };
+    let before = bits(&model);
+    let changing = RefCell::new(model.clone());
+    // What is known of this model and its names, beside twice the file.
+    let names = 4096;
+    survive(
+        "weights",
+        &file,
+        100_000,
+        |len| twice(len) + names,
+        |bytes| {
+            let mut model = changing.borrow_mut();
+            model.load_bytes(bytes).map(|_| ())
+        },
+    );
+    // Of the cut ones, none has changed anything.
+    let mut untouched = model.clone();
+    for len in 0..file.len() {
+        assert!(untouched.load_bytes(&file[..len]).is_err());
+    }
+    assert_eq!(bits(&untouched), before);
+    // Nor has a changed one that is an error.
+    let mut rng = Seed::new(2).rng();
+    let mut refused = 0;
+    for _ in 0..20_000 {
+        let mut bytes = file.clone();
+        let at = rng.below(600);
+        bytes[at] ^= 1 << rng.below(8);
+        let mut target = model.clone();
+        if target.load_bytes(&bytes).is_err() {
+            refused += 1;
+            assert!(bits(&target) == before, "byte {at}");
+        }
+    }
+    assert!(refused > 10_000, "{refused}");
+}
+
+#[test]
+fn a_header_full_of_tensors_takes_no_more_than_twice_the_file() {
+    use layerwise::persist::WeightsFile;
+    let tensors: Vec<_> = (0..100_000)
+        .map(|i| format!(r#""{i}":{{"dtype":"U8","shape":[],"data_offsets":[{i},{}]}}"#, i + 1))
+        .collect();
+    let header = format!("{{{}}}", tensors.join(","));
+    let file =
+        [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 100_000]].concat();
+    let used = most(|| {
+        assert_eq!(WeightsFile::from_bytes(&file).expect("a good file").tensors().count(), 100_000)
+    });
+    assert!(used <= file.len(), "{used} of {}", file.len());
+    // All alike: as many problems, of which a hundred are kept.
+    let header = header.replace("U8", "Q8");
+    let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+    let used = most(|| assert!(WeightsFile::from_bytes(&file).is_err()));
+    assert!(used <= twice(file.len()), "{used} of {}", file.len());
+    // One name, all escapes.
+    let header = format!(r#"{{"{}":{{"dtype":"F32"}}}}"#, r"\u0061".repeat(100_000));
+    let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+    let used = most(|| assert!(WeightsFile::from_bytes(&file).is_err()));
+    assert!(used <= twice(file.len()), "{used} of {}", file.len());
+    // A file on the disk is read once: its bytes, and its header's tensors.
+    let path = std::env::temp_dir().join(format!("layerwise-header-{}", std::process::id()));
+    std::fs::write(&path, &file).expect("saved");
+    let used = most(|| assert!(WeightsFile::open(&path).is_err()));
+    assert!(used <= twice(file.len()), "{used} of {}", file.len());
+    std::fs::remove_file(&path).expect("there");
+}
+
 #[cfg(feature = "npz")]
 #[test]
 fn npz_files_cut_off_or_changed_are_errors_without_a_cost() {

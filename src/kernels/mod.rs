@@ -11,6 +11,7 @@
 pub mod aligned;
 pub mod background;
 pub mod conv;
+pub mod convert;
 pub mod eigen;
 pub mod elementwise;
 mod finish;

@@ -153,15 +153,15 @@ mod tests {
             let x: Vec<f64> = (0..len).map(|i| f64::from(i * 7 % 13) - 6.0).collect();
             let y: Vec<f64> = (0..len).map(|i| f64::from(i * 5 % 11) - 5.0).collect();
             // Small whole numbers: every order of summing is exact.
-            assert_eq!(sum(&x), x.iter().sum());
-            assert_eq!(sum_abs(&x), x.iter().map(|x| x.abs()).sum());
-            assert_eq!(sum_squares(&x), x.iter().map(|x| x * x).sum());
+            assert_eq!(sum(&x), x.iter().sum::<f64>());
+            assert_eq!(sum_abs(&x), x.iter().map(|x| x.abs()).sum::<f64>());
+            assert_eq!(sum_squares(&x), x.iter().map(|x| x * x).sum::<f64>());
             assert_eq!(
                 sum_squared_deviation(&x, 1.0),
-                x.iter().map(|x| (x - 1.0) * (x - 1.0)).sum()
+                x.iter().map(|x| (x - 1.0) * (x - 1.0)).sum::<f64>()
             );
-            let dot = x.iter().zip(&y).map(|(x, y)| x * (y - 2.0)).sum();
-            assert_eq!(dot_and_sum(&y, &x, 2.0, |_, dy| dy), (dot, x.iter().sum()));
+            let dot = x.iter().zip(&y).map(|(x, y)| x * (y - 2.0)).sum::<f64>();
+            assert_eq!(dot_and_sum(&y, &x, 2.0, |_, dy| dy), (dot, x.iter().sum::<f64>()));
         }
     }
 

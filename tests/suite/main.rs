@@ -18,6 +18,7 @@ mod metrics;
 mod optimizer_state;
 mod optimizers;
 mod params;
+mod persist;
 mod preprocessing;
 mod readers;
 mod reference;

@@ -10,6 +10,7 @@ mod check;
 mod coverage;
 mod held;
 mod initializers;
+mod interchange;
 mod layers;
 mod lbfgs;
 mod losses;
@@ -124,6 +125,9 @@ reference_tests! {
     }
     whole_networks_train_as_in_pytorch: "network" {
         "network" => networks::check;
+    }
+    weights_saved_by_pytorch_give_pytorch_s_outputs: "interchange" {
+        "interchange" => interchange::check;
     }
 }
 

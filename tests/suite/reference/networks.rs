@@ -67,7 +67,9 @@ pub(super) fn check<F: Scalar>(check: &mut Check<'_, F>) -> Done {
 }
 
 /// The network, or `None` with the lacking kinds noted.
-fn build<F: Scalar>(check: &mut Check<'_, F>) -> Result<Option<Sequential<F>>, Box<dyn Error>> {
+pub(super) fn build<F: Scalar>(
+    check: &mut Check<'_, F>,
+) -> Result<Option<Sequential<F>>, Box<dyn Error>> {
     let mut builder = SequentialBuilder::<F>::new(&check.tensor("x")?.shape()[1..]);
     for layer in check.config().list("layers")? {
         let kind = layer.text("kind")?;
