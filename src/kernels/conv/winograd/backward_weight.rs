@@ -16,12 +16,12 @@ const BLOCK_BYTES: usize = 512 * 1024;
 const FEWEST_TILES: usize = 32;
 /// Panels of filters of a task.
 const PANELS: usize = 4;
-/// Tasks that the weight gradient aims at.
-const TASKS: usize = 8;
 /// Most bytes of accumulators that stay in the second cache.
 const CACHED: usize = 1 << 20;
-/// Most elements of the accumulators of all parts.
-const ACCUMULATORS: usize = 4 << 20;
+/// Tasks that the weight gradient aims at, and the fewest it is content with.
+const TASKS: std::ops::RangeInclusive<usize> = 4..=8;
+/// Most bytes of the accumulators of all parts, beyond the fewest tasks: they are written, read and added up.
+const ACCUMULATORS: usize = 2 << 20;
 
 /// How the work is cut: parts of the batch, each with accumulators of its own, times chunks of filters.
 /// The numbers depend on sizes alone, so that the sums have one order.
@@ -54,7 +54,8 @@ impl Tiles {
     fn parts<T: Scalar>(&self, n: usize) -> Parts {
         let blocks = self.gradient_cut::<T>();
         let chunks = self.panels::<T>().div_ceil(PANELS);
-        let most = (ACCUMULATORS / self.weight_len::<T>()).min(TASKS / chunks);
+        let most = ACCUMULATORS / (self.weight_len::<T>() * size_of::<T>());
+        let most = most.clamp(*TASKS.start(), *TASKS.end()) / chunks;
         Parts { parts: most.clamp(1, self.blocks(blocks, n).max(1)), chunks, blocks }
     }
 
@@ -102,9 +103,10 @@ pub(in crate::kernels::conv) fn backward_weight<T: Scalar>(
             let len = chunk.len() * panel_len;
             // SAFETY: tasks have different parts or panels.
             let sums = unsafe { sums.at((part * panels + chunk.start) * panel_len, len) };
-            sums.fill(T::zero());
-            for i in blocks * part / cut.parts..blocks * (part + 1) / cut.parts {
-                add_block(tiles, cut.blocks, (n, i), x, dy, chunk.clone(), sums, section);
+            let first = blocks * part / cut.parts;
+            for i in first..blocks * (part + 1) / cut.parts {
+                let add = i > first;
+                add_block(tiles, cut.blocks, (n, i), x, dy, chunk.clone(), (sums, add), section);
             }
         });
     }
@@ -113,7 +115,7 @@ pub(in crate::kernels::conv) fn backward_weight<T: Scalar>(
     collect_weight(tiles, total, dw, sections);
 }
 
-/// Adds a block's share to the accumulators of some panels of filters.
+/// A block's share of the accumulators of some panels of filters, added to what is there with `add`.
 #[allow(clippy::too_many_arguments)]
 fn add_block<T: Scalar>(
     tiles: &Tiles,
@@ -122,7 +124,7 @@ fn add_block<T: Scalar>(
     x: &[T],
     dy: &[T],
     panels: std::ops::Range<usize>,
-    sums: &mut [T],
+    (sums, add): (&mut [T], bool),
     scratch: &mut [T],
 ) {
     let (nr, lanes) = (T::micro().nr, T::micro().lanes());
@@ -152,19 +154,29 @@ fn add_block<T: Scalar>(
         let side = tiles.output_side();
         let shared = Shared::new(z);
         tiles::spread::<T, Gradient>(tiles, block, side, range, dy, (&shared, gradient), 0, lines);
-        add_panel((v, image), 0..channels, (z, gradient), 0, (sums, tiles.weight_plane::<T>()));
+        add_panel(
+            (v, image),
+            0..channels,
+            (z, gradient),
+            0,
+            (sums, tiles.weight_plane::<T>()),
+            add,
+        );
     }
 }
 
 /// `sums[point][channel][nr] += v[point][·][channel] · z[point][·]` over the tiles, for some channels, which
-/// begin at a register, and panel number `panel` of `z`; `width` elements of `sums` from point to point.
+/// begin at a register, and panel number `panel` of `z`; `width` elements of `sums` from point to point. Added to
+/// what is there with `add`.
 pub(super) fn add_panel<T: Scalar>(
     (v, image): (&[T], Layout),
     channels: std::ops::Range<usize>,
     (z, gradient): (&[T], Layout),
     panel: usize,
     (sums, width): (&mut [T], usize),
+    add: bool,
 ) {
+    let start = if add { Start::Add } else { Start::Zero };
     let (nr, mr, lanes) = (T::micro().nr, T::micro().mr, T::micro().lanes());
     let count = channels.len().next_multiple_of(lanes);
     let (v_at, z_at) = (image.at(channels.start), gradient.at(panel * nr));
@@ -190,7 +202,7 @@ pub(super) fn add_panel<T: Scalar>(
                     z.as_ptr().add(z_at),
                     sums.as_mut_ptr().add(channel * nr),
                     nr,
-                    Start::Add,
+                    start,
                 );
             }
         }

@@ -201,12 +201,11 @@ pub(super) fn backward_weight<T: Scalar>(
         let nr = T::micro().nr;
         let width = plane(CHANNELS * nr);
         let (sums, kernels) = section.split_at_mut(POINTS * width);
-        sums.fill(T::zero());
         for (i, block) in tiles.all_blocks(image.cut, n).enumerate() {
             let count = tiles.tiles_of(block);
             let v = (&v[i * image.block_len()..], image.layout(count));
             let z = (&z[i * gradient.block_len()..], gradient.layout(count));
-            add_panel(v, channels.clone(), z, panel, (sums, width));
+            add_panel(v, channels.clone(), z, panel, (sums, width), i > 0);
         }
         let kernels = &mut kernels[..channels.len() * TAPS * nr];
         collect_kernels(sums, width, kernels);

@@ -1,67 +1,19 @@
 //! Batch normalization: statistics per channel, and the passes that use them.
 //!
-//! Letters: `x[n][c][p]`, `n` samples, `c` channels, `p` pixels (1 for plain features). A task is one
-//! channel (or a block of features): its second pass over the data finds it in the cache. A `max(0, ·)` that
-//! follows can be part of the last pass; backward, the sign of its argument is computed again from `x`.
+//! Letters: `x[n][c][p]`, `n` samples, `c` channels, `p` pixels (1 for plain features). A task is a block of
+//! channels: few enough that its second pass over the data finds it in the cache, enough that a sample's share
+//! is a long run of memory. A `max(0, ·)` that follows can be part of the last pass; backward, the sign of its
+//! argument is computed again from `x`.
+
+mod passes;
 
 use super::parallel::{self, Cost, Shared};
 use super::reduce;
-use super::simd::multiversion;
 use crate::Scalar;
-
-/// What follows normalization within the same pass.
-trait Finish: Copy + Send + Sync {
-    /// The function.
-    fn apply<F: Scalar>(y: F) -> F;
-    /// Its derivative at `y` times `dy`.
-    fn gradient<F: Scalar>(y: F, dy: F) -> F;
-}
-
-/// Nothing.
-#[derive(Debug, Clone, Copy)]
-struct Plain;
-
-impl Finish for Plain {
-    #[inline(always)]
-    fn apply<F: Scalar>(y: F) -> F {
-        y
-    }
-    #[inline(always)]
-    fn gradient<F: Scalar>(_y: F, dy: F) -> F {
-        dy
-    }
-}
-
-/// `max(0, y)`; NaN stays NaN.
-#[derive(Debug, Clone, Copy)]
-struct Rectified;
-
-impl Finish for Rectified {
-    #[inline(always)]
-    fn apply<F: Scalar>(y: F) -> F {
-        if y < F::zero() { F::zero() } else { y }
-    }
-    #[inline(always)]
-    fn gradient<F: Scalar>(y: F, dy: F) -> F {
-        if y > F::zero() { dy } else { F::zero() }
-    }
-}
-
-/// What a channel's elements are shifted and scaled by: `y = (x − center) · factor + shift`.
-#[derive(Debug, Clone, Copy, Default)]
-struct Line<F> {
-    center: F,
-    factor: F,
-    shift: F,
-}
-
-impl<F: Scalar> Line<F> {
-    /// Centred first, for the digits when the mean is large.
-    #[inline(always)]
-    fn at(self, x: F) -> F {
-        (x - self.center) * self.factor + self.shift
-    }
-}
+use passes::{
+    Finish, Line, Plain, Rectified, add_dots, add_lanes, columns_backward, columns_forward,
+    plane_sums, planes_backward, planes_forward,
+};
 
 /// Scale and shift of each channel; without them 1 and 0.
 pub type Affine<'a, F> = Option<(&'a [F], &'a [F])>;
@@ -127,11 +79,18 @@ impl<F: Scalar> Statistics<F> {
 }
 
 /// Most channels of a task.
-const BLOCK: usize = 16;
+const BLOCK: usize = 64;
+/// Most channels of a task of plain features: a cache line.
+const COLUMNS: usize = 16;
+/// Bytes of a task's data that stay in the second cache for its second pass, with those of a gradient.
+const CACHED: usize = 512 * 1024;
 
-/// Channels of a task: one if a plane fills cache lines, else a block, so that rows are read whole.
-fn block(sizes: Sizes) -> usize {
-    if sizes.p == 1 { BLOCK } else { 1 }
+/// Channels of a task.
+fn block<F>(sizes: Sizes) -> usize {
+    if sizes.p == 1 {
+        return COLUMNS;
+    }
+    (CACHED / (sizes.n * sizes.p * size_of::<F>()).max(1)).clamp(1, BLOCK)
 }
 
 /// Training pass: statistics of the batch into `stats`, `y = scale · (x − mean) / √(var + eps) + shift`.
@@ -145,7 +104,7 @@ pub fn train_forward<F: Scalar>(
     stats: &mut Statistics<F>,
     y: &mut [F],
 ) {
-    let block = block(sizes);
+    let block = block::<F>(sizes);
     let out = Shared::new(y);
     let stats = (
         parallel::Write(&mut stats.mean, block),
@@ -176,7 +135,7 @@ pub fn apply<F: Scalar>(
     inv_std: &[F],
     y: &mut [F],
 ) {
-    let block = block(sizes);
+    let block = block::<F>(sizes);
     let out = Shared::new(y);
     let stats = (parallel::Read(mean, block), parallel::Read(inv_std, block));
     parallel::chunks(stats, sizes.cost(2), |task, stats| {
@@ -185,20 +144,21 @@ pub fn apply<F: Scalar>(
 }
 
 // Two passes: the one-pass variance loses all digits when mean² ≫ variance.
-fn plane_statistics<F: Scalar>(
-    sizes: Sizes,
-    channel: usize,
-    x: &[F],
-    mean: &mut [F],
-    var: &mut [F],
-) {
-    let Sizes { n, c, p } = sizes;
-    let plane = |i: usize| &x[(i * c + channel) * p..][..p];
-    // Totals over planes in f64: a plane's own sum has 32 partial sums.
-    let count = sizes.count() as f64;
-    let center = F::lit((0..n).map(|i| reduce::sum(plane(i)).widen()).sum::<f64>() / count);
-    let total: f64 = (0..n).map(|i| reduce::sum_squared_deviation(plane(i), center).widen()).sum();
-    (mean[0], var[0]) = (center, F::lit(total / count));
+fn plane_statistics<F: Scalar>(sizes: Sizes, first: usize, x: &[F], mean: &mut [F], var: &mut [F]) {
+    let (channels, count) = (mean.len(), sizes.count() as f64);
+    let totals = plane_sums(sizes, first, channels, |range, _, sums| {
+        add_lanes(&x[range], sums, |x| x);
+    });
+    for (mean, [total]) in mean.iter_mut().zip(totals) {
+        *mean = F::lit(total / count);
+    }
+    let totals = plane_sums(sizes, first, channels, |range, channel, sums| {
+        let center = mean[channel];
+        add_lanes(&x[range], sums, move |x| (x - center) * (x - center));
+    });
+    for (var, [total]) in var.iter_mut().zip(totals) {
+        *var = F::lit(total / count);
+    }
 }
 
 fn column_statistics<F: Scalar>(
@@ -209,7 +169,7 @@ fn column_statistics<F: Scalar>(
     var: &mut [F],
 ) {
     let rows = || x.chunks_exact(sizes.c).map(|row| &row[first..first + mean.len()]);
-    let mut sums = [0.0f64; 16];
+    let mut sums = [0.0f64; COLUMNS];
     for row in rows() {
         for (sum, x) in sums.iter_mut().zip(row) {
             *sum += x.widen();
@@ -217,7 +177,7 @@ fn column_statistics<F: Scalar>(
     }
     let count = sizes.count() as f64;
     let centers = sums.map(|sum| sum / count);
-    let mut squares = [0.0f64; 16];
+    let mut squares = [0.0f64; COLUMNS];
     for row in rows() {
         for ((square, x), center) in squares.iter_mut().zip(row).zip(centers) {
             let deviation = x.widen() - center;
@@ -242,48 +202,15 @@ fn normalize<F: Scalar>(
     let lines = lines(first, affine, mean, inv_std);
     let lines = &lines[..mean.len()];
     for i in 0..n {
+        let (at, len) = ((i * c + first) * p, lines.len() * p);
         // SAFETY: tasks own different channels.
-        let y = unsafe { out.at((i * c + first) * p, mean.len() * p) };
-        let x = &x[(i * c + first) * p..][..mean.len() * p];
+        let y = unsafe { out.at(at, len) };
+        let x = &x[at..][..len];
         match (p, relu) {
             (1, false) => columns_forward::<F, Plain>(lines, x, y),
             (1, true) => columns_forward::<F, Rectified>(lines, x, y),
-            (_, false) => plane_forward::<F, Plain>(lines[0], x, y),
-            (_, true) => plane_forward::<F, Rectified>(lines[0], x, y),
-        }
-    }
-}
-
-multiversion! {
-    fn plane_forward<F: Scalar, R: Finish>(line: Line<F>, x: &[F], y: &mut [F]) {
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = R::apply(line.at(x));
-        }
-    }
-
-    fn columns_forward<F: Scalar, R: Finish>(lines: &[Line<F>], x: &[F], y: &mut [F]) {
-        for ((y, &x), line) in y.iter_mut().zip(x).zip(lines) {
-            *y = R::apply(line.at(x));
-        }
-    }
-
-    /// `dx = (dy − a − (x − center) · b) · factor`
-    fn plane_backward<F: Scalar, R: Finish>(
-        line: Line<F>, terms: (F, F), x: &[F], dy: &[F], dx: &mut [F],
-    ) {
-        let (a, b) = terms;
-        for ((dx, &dy), &x) in dx.iter_mut().zip(dy).zip(x) {
-            *dx = (R::gradient(line.at(x), dy) - a - (x - line.center) * b) * line.factor;
-        }
-    }
-
-    fn columns_backward<F: Scalar, R: Finish>(
-        lines: &[Line<F>], terms: &[(F, F)], x: &[F], dy: &[F], dx: &mut [F],
-    ) {
-        for (((dx, (&dy, &x)), line), &(a, b)) in
-            dx.iter_mut().zip(dy.iter().zip(x)).zip(lines).zip(terms)
-        {
-            *dx = (R::gradient(line.at(x), dy) - a - (x - line.center) * b) * line.factor;
+            (_, false) => planes_forward::<F, Plain>(lines, p, x, y),
+            (_, true) => planes_forward::<F, Rectified>(lines, p, x, y),
         }
     }
 }
@@ -340,7 +267,7 @@ fn backward_through<F: Scalar, R: Finish>(
     sums: &mut [F],
     gradients: Gradients<'_, F>,
 ) {
-    let block = block(sizes);
+    let block = block::<F>(sizes);
     let (dots, totals) = sums.split_at_mut(sizes.c);
     let out = gradients.input.map(Shared::new);
     let work = (
@@ -359,7 +286,7 @@ fn backward_through<F: Scalar, R: Finish>(
         }
         let Some(out) = &out else { return };
         let count = F::lit(sizes.count() as f64);
-        // See `plane_backward`.
+        // See `planes_backward`.
         let mut terms = [(F::zero(), F::zero()); BLOCK];
         if known.batch_statistics {
             for (j, term) in terms.iter_mut().enumerate().take(mean.len()) {
@@ -375,7 +302,7 @@ fn backward_through<F: Scalar, R: Finish>(
             if sizes.p == 1 {
                 columns_backward::<F, R>(lines, &terms, x, dy, dx);
             } else {
-                plane_backward::<F, R>(lines[0], terms[0], x, dy, dx);
+                planes_backward::<F, R>(lines, &terms, sizes.p, x, dy, dx);
             }
         }
     });
@@ -397,27 +324,24 @@ fn gradient_sums<F: Scalar, R: Finish>(
     dots: &mut [F],
     totals: &mut [F],
 ) {
-    let Sizes { n, c, p } = sizes;
-    let mut sums = [(0.0f64, 0.0f64); BLOCK];
-    for i in 0..n {
-        let at = (i * c + first) * p;
-        let (x, dy) = (&x[at..][..lines.len() * p], &dy[at..][..lines.len() * p]);
-        if p == 1 {
-            for ((sum, line), (&x, &dy)) in sums.iter_mut().zip(lines).zip(x.iter().zip(dy)) {
+    let Sizes { c, p, .. } = sizes;
+    let mut sums = [[0.0f64; 2]; BLOCK];
+    if p > 1 {
+        sums = plane_sums(sizes, first, lines.len(), |range, channel, sums| {
+            add_dots::<F, R>(lines[channel], &x[range.clone()], &dy[range], sums);
+        });
+    } else {
+        for (x, dy) in x.chunks_exact(c).zip(dy.chunks_exact(c)) {
+            let row = x[first..].iter().zip(&dy[first..]);
+            for ((sum, line), (&x, &dy)) in sums.iter_mut().zip(lines).zip(row) {
                 let gradient = R::gradient(line.at(x), dy).widen();
-                sum.0 += gradient * (x - line.center).widen();
-                sum.1 += gradient;
+                sum[0] += gradient * (x - line.center).widen();
+                sum[1] += gradient;
             }
-        } else {
-            let line = lines[0];
-            let gradient = |x, dy| R::gradient(line.at(x), dy);
-            let (dot, total) = reduce::dot_and_sum(x, dy, line.center, gradient);
-            sums[0].0 += dot.widen();
-            sums[0].1 += total.widen();
         }
     }
     for ((dot, total), sum) in dots.iter_mut().zip(totals).zip(sums) {
-        (*dot, *total) = (F::lit(sum.0), F::lit(sum.1));
+        (*dot, *total) = (F::lit(sum[0]), F::lit(sum[1]));
     }
 }
 
