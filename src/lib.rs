@@ -119,7 +119,10 @@ pub use regularizer::Regularizer;
 pub use scalar::Scalar;
 pub use schedule::Schedule;
 pub use seed::{Rng, Seed};
-pub use sequential::{Block, NestedLayer, Sequential, SequentialBuilder, Summary, SummaryRow};
+pub use sequential::{
+    Block, NestedLayer, Parallel, ParallelLayer, Residual, ResidualLayer, Sequential,
+    SequentialBuilder, StochasticDepth, StochasticDepthLayer, Summary, SummaryRow,
+};
 pub use shape::Shape;
 pub use visit::{Entry, EntryMut, Field, ParamInfo, ParamName, Visitor, VisitorMut};
 pub use workspace::{IntoView, Workspace};
@@ -138,6 +141,11 @@ pub mod guide {
     #[cfg(feature = "digits")]
     pub mod data {
         #![doc = include_str!("../docs/data.md")]
+    }
+
+    /// What keeps a network from learning its training set by heart.
+    pub mod regularization {
+        #![doc = include_str!("../docs/regularization.md")]
     }
 
     /// Why the numbers that a network starts from decide whether it learns.
