@@ -1,6 +1,8 @@
 //! The trait that fills new parameters, and the helper that hands them to layers.
 
 use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ndarray::{ArrayD, IxDyn};
 
@@ -68,6 +70,8 @@ impl<'a> Fans<'a> {
 #[derive(Debug, Clone)]
 pub struct Init {
     seed: Seed,
+    /// Blocks of stochastic depth made so far, in all of the model: their survival depends on how many there are.
+    blocks: Arc<AtomicUsize>,
 }
 
 impl Init {
@@ -81,12 +85,17 @@ impl Init {
     /// # Ok::<(), layerwise::Error>(())
     /// ```
     pub fn new(seed: Seed) -> Self {
-        Self { seed }
+        Self { seed, blocks: Arc::default() }
     }
 
     /// The `init` of the layer called `name` inside this one.
     pub fn child(&self, name: &str) -> Self {
-        Self { seed: self.seed.fold_str(name) }
+        Self { seed: self.seed.fold_str(name), blocks: Arc::clone(&self.blocks) }
+    }
+
+    /// The number of the next block of stochastic depth, from 1, and how many there will be in the end.
+    pub(crate) fn next_block(&self) -> (usize, Arc<AtomicUsize>) {
+        (self.blocks.fetch_add(1, Ordering::Relaxed) + 1, Arc::clone(&self.blocks))
     }
 
     /// The seed of this layer.

@@ -121,7 +121,10 @@ pub use regularizer::Regularizer;
 pub use scalar::Scalar;
 pub use schedule::Schedule;
 pub use seed::{Rng, Seed};
-pub use sequential::{Block, NestedLayer, Sequential, SequentialBuilder, Summary, SummaryRow};
+pub use sequential::{
+    Block, NestedLayer, Parallel, ParallelLayer, Residual, ResidualLayer, Sequential,
+    SequentialBuilder, StochasticDepth, StochasticDepthLayer, Summary, SummaryRow,
+};
 pub use shape::Shape;
 pub use visit::{Entry, EntryMut, Field, ParamInfo, ParamName, Visitor, VisitorMut};
 pub use workspace::{IntoView, Workspace};
@@ -145,6 +148,11 @@ pub mod guide {
     /// Saving, loading, exchanging weights.
     pub mod saving {
         #![doc = include_str!("../docs/saving.md")]
+    }
+
+    /// What keeps a network from learning its training set by heart.
+    pub mod regularization {
+        #![doc = include_str!("../docs/regularization.md")]
     }
 
     /// Why the numbers that a network starts from decide whether it learns.

@@ -4,9 +4,9 @@ pub use crate::activations::*;
 pub use crate::data::{Batches, Dataset, Loader, Source};
 pub use crate::initializers::*;
 pub use crate::layers::{
-    AlphaDropout, AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GaussianDropout, GaussianNoise,
-    GlobalAvgPool, Lambda, Linear, LogSoftmax, MaxPool2d, Maxout, MaxoutChannels, MaxoutConv2d,
-    PRelu, Softmax,
+    AlphaDropout, AvgPool2d, BatchNorm, Conv2d, DropConnect, Dropout, Flatten, FractionalMaxPool2d,
+    GaussianDropout, GaussianNoise, GlobalAvgPool, Lambda, Linear, LogSoftmax, MaxPool2d, Maxout,
+    MaxoutChannels, MaxoutConv2d, PRelu, Softmax,
 };
 pub use crate::losses::*;
 pub use crate::metrics::{Accuracy, accuracy};
@@ -23,8 +23,8 @@ pub use crate::training::{ModelObjective, Trainer};
 pub use crate::{
     Activation, Backward, Block, Buffer, Cache, Constraint, Decay, Error, Fans, Forward, Group,
     Init, Initializer, Layer, LayerSpec, Loss, Metric, Minimizer, Minimum, Mode, Objective,
-    Optimizer, Param, ParamInfo, Regularizer, Result, Rng, Role, Scalar, Schedule, Seed,
-    Sequential, SequentialBuilder, Shape, ShapeError, Statistics, StepInfo, View, ViewMut,
-    Workspace, layer_params,
+    Optimizer, Parallel, Param, ParamInfo, Regularizer, Residual, Result, Rng, Role, Scalar,
+    Schedule, Seed, Sequential, SequentialBuilder, Shape, ShapeError, Statistics, StepInfo,
+    StochasticDepth, View, ViewMut, Workspace, layer_params,
 };
 pub use ndarray::{self, Array1, Array2, Array3, Array4, ArrayD, Axis};

@@ -36,8 +36,20 @@ static ALLOCATOR: Counting = Counting;
 /// Every kind of layer, and enough work that kernels run in parallel.
 fn model() -> Sequential {
     let block = Block::new().add(Conv2d::new(32, 3).padding(1)).add(BatchNorm::new()).add(Relu);
+    let body = || Block::new().add(Conv2d::new(32, 3).padding(1)).add(BatchNorm::new());
+    let projection = || Block::new().add(Conv2d::new(32, 1));
+    let depth = StochasticDepth::new(body()).projection(projection()).survival(0.8).inverted(true);
+    let rows = StochasticDepth::new(body()).per_row(true);
+    let parallel = Parallel::concat().branch(body()).branch(Block::new());
+    let sum = Parallel::sum().branch(body()).branch(projection());
     Sequential::builder([3, 20, 20])
         .add(block)
+        .add(Residual::new(body()).projection(projection()))
+        .add(depth)
+        .add(rows)
+        .add(FractionalMaxPool2d::new(1.2).overlapping(true))
+        .add(parallel)
+        .add(sum)
         .add(MaxPool2d::new(2))
         .add(MaxoutConv2d::new(40, 3, 2).stride(2))
         .add(PRelu::new())
@@ -53,6 +65,8 @@ fn model() -> Sequential {
         .add(GaussianDropout::new(0.1))
         .add(MaxoutChannels::new(2))
         .add(Lambda::elementwise(|x: f32| x + x, |_| 2.0))
+        .add(DropConnect::new(60).activation(Relu).samples(2))
+        .add(DropConnect::new(80).shared_mask(true))
         .add(Linear::new(200))
         .add(BatchNorm::new())
         .add(Tanh)

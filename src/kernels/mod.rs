@@ -10,11 +10,14 @@
 
 pub mod aligned;
 pub mod background;
+pub mod combine;
 pub mod conv;
 pub mod convert;
+pub mod drop_connect;
 pub mod eigen;
 pub mod elementwise;
 mod finish;
+pub mod fractional_pool;
 pub mod functions;
 pub mod gemm;
 pub mod image;

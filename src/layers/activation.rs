@@ -39,12 +39,7 @@ impl<F: Scalar, A: Activation + Clone + 'static> Layer<F> for ActivationLayer<A>
 
     fn forward(&self, mut pass: Forward<'_, F>) -> Result<()> {
         let x = door::slice(&pass.input);
-        door::fill(&mut pass.output, |y| {
-            let cost = Cost::elements(4 * x.len());
-            parallel::chunks((Read(&x, PIECE), Write(y, PIECE)), cost, |_, (x, y)| {
-                self.0.forward(x, y)
-            });
-        });
+        door::fill(&mut pass.output, |y| apply(&self.0, &x, y));
         Ok(())
     }
 
@@ -52,12 +47,27 @@ impl<F: Scalar, A: Activation + Clone + 'static> Layer<F> for ActivationLayer<A>
         let Some(mut grad_input) = pass.grad_input else { return Ok(()) };
         let (x, y, dy) =
             (door::slice(&pass.input), door::slice(&pass.output), door::slice(&pass.grad_output));
-        door::fill(&mut grad_input, |dx| {
-            let pieces = (Read(&x, PIECE), Read(&y, PIECE), Read(&dy, PIECE), Write(dx, PIECE));
-            parallel::chunks(pieces, Cost::elements(4 * x.len()), |_, (x, y, dy, dx)| {
-                self.0.backward(x, y, dy, dx);
-            });
-        });
+        door::fill(&mut grad_input, |dx| apply_backward(&self.0, &x, &y, &dy, dx));
         Ok(())
     }
+}
+
+/// `y = a(x)`, in parallel.
+pub(super) fn apply<F: Scalar>(activation: &impl Activation, x: &[F], y: &mut [F]) {
+    let cost = Cost::elements(4 * x.len());
+    parallel::chunks((Read(x, PIECE), Write(y, PIECE)), cost, |_, (x, y)| activation.forward(x, y));
+}
+
+/// `dx = a'(x) · dy`, in parallel.
+pub(super) fn apply_backward<F: Scalar>(
+    activation: &impl Activation,
+    x: &[F],
+    y: &[F],
+    dy: &[F],
+    dx: &mut [F],
+) {
+    let pieces = (Read(x, PIECE), Read(y, PIECE), Read(dy, PIECE), Write(dx, PIECE));
+    parallel::chunks(pieces, Cost::elements(4 * x.len()), |_, (x, y, dy, dx)| {
+        activation.backward(x, y, dy, dx);
+    });
 }

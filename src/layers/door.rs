@@ -28,3 +28,19 @@ pub(crate) fn fill<F: Scalar, R>(
     }
     result
 }
+
+/// Like [`fill`], for a `change` that reads what is there.
+pub(crate) fn change<F: Scalar, R>(
+    view: &mut ViewMut<'_, F>,
+    change: impl FnOnce(&mut [F]) -> R,
+) -> R {
+    if let Some(slice) = view.as_slice_mut() {
+        return change(slice);
+    }
+    let mut copy: Vec<F> = view.iter().copied().collect();
+    let result = change(&mut copy);
+    for (to, from) in view.iter_mut().zip(copy) {
+        *to = from;
+    }
+    result
+}

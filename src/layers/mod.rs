@@ -5,14 +5,19 @@
 //! | [`Linear`] | `y = x Wᵀ + b` |
 //! | [`Conv2d`] | cross-correlation with learned kernels |
 //! | [`MaxPool2d`], [`AvgPool2d`], [`GlobalAvgPool`] | pooling |
+//! | [`FractionalMaxPool2d`] | pooling by a factor below 2, over random regions |
 //! | [`BatchNorm`] | normalization by batch statistics |
 //! | [`Maxout`], [`MaxoutConv2d`], [`MaxoutChannels`] | the largest of several linear functions |
 //! | [`PRelu`] | leaky ReLU with a learned slope |
 //! | [`Dropout`], [`AlphaDropout`] | random zeros while training, and their like for SELU |
+//! | [`DropConnect`] | a linear layer with random zeros in its weight while training |
 //! | [`GaussianNoise`], [`GaussianDropout`] | noise while training, added or multiplied |
 //! | [`Softmax`], [`LogSoftmax`] | probabilities of scores, over one axis |
 //! | [`Flatten`] | images to features |
 //! | [`Lambda`] | a function of your own |
+//!
+//! Layers made of layers are [`crate::Block`], [`crate::Residual`], [`crate::StochasticDepth`], [`crate::Parallel`] and
+//! [`crate::Sequential`] itself.
 //!
 //! Every [`crate::Activation`] is a spec as well; [`ActivationLayer`] is what it becomes.
 
@@ -22,8 +27,10 @@ mod avg_pool;
 mod batch_norm;
 mod conv2d;
 pub(crate) mod door;
+mod drop_connect;
 mod dropout;
 mod flatten;
+mod fractional_max_pool;
 mod lambda;
 mod linear;
 mod max_pool;
@@ -38,8 +45,10 @@ pub use alpha_dropout::{AlphaDropout, AlphaDropoutLayer};
 pub use avg_pool::{AvgPool2d, AvgPool2dLayer, GlobalAvgPool, GlobalAvgPoolLayer};
 pub use batch_norm::{BatchNorm, BatchNormLayer};
 pub use conv2d::{Conv2d, Conv2dLayer};
+pub use drop_connect::{DropConnect, DropConnectLayer, NoActivation};
 pub use dropout::{Dropout, DropoutLayer};
 pub use flatten::{Flatten, FlattenLayer};
+pub use fractional_max_pool::{FractionalMaxPool2d, FractionalMaxPool2dLayer};
 pub use lambda::{Lambda, LambdaLayer};
 pub use linear::{Linear, LinearLayer};
 pub use max_pool::{MaxPool2d, MaxPool2dLayer};

@@ -1,5 +1,6 @@
 //! A list of specs that is a spec.
 
+use super::NestedLayer;
 use super::builder::{Item, build};
 use crate::{Init, Layer, LayerSpec, Result, Scalar, Shape};
 
@@ -30,6 +31,11 @@ impl<F: Scalar> Block<F> {
         Self(Vec::new())
     }
 
+    /// The layers of this block, for inputs of this shape.
+    pub(super) fn nested(&self, input: &Shape, init: &Init) -> Result<NestedLayer<F>> {
+        Ok(build(input.clone(), self.0.iter(), init.seed(), init)?.into_layer())
+    }
+
     /// Adds a layer, named after its position in the block.
     #[allow(clippy::should_implement_trait)]
     pub fn add(mut self, spec: impl LayerSpec<F> + 'static) -> Self {
@@ -58,6 +64,6 @@ impl<F: Scalar> Default for Block<F> {
 
 impl<F: Scalar> LayerSpec<F> for Block<F> {
     fn build(&self, input: &Shape, init: &mut Init) -> Result<Box<dyn Layer<F>>> {
-        Ok(Box::new(build(input.clone(), self.0.iter(), init.seed(), init)?.into_layer()))
+        Ok(Box::new(self.nested(input, init)?))
     }
 }

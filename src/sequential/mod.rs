@@ -1,15 +1,22 @@
 //! The container: layers one after the other.
 
 mod block;
+mod branch;
 mod builder;
 mod nested;
+mod parallel;
 mod pass;
+mod residual;
 mod select;
+mod stochastic_depth;
 mod summary;
 
 pub use block::Block;
 pub use builder::SequentialBuilder;
 pub use nested::NestedLayer;
+pub use parallel::{Parallel, ParallelLayer};
+pub use residual::{Residual, ResidualLayer};
+pub use stochastic_depth::{StochasticDepth, StochasticDepthLayer};
 pub use summary::{Summary, SummaryRow};
 
 use ndarray::ArrayD;
@@ -118,7 +125,8 @@ impl<F: Scalar> Sequential<F> {
     /// A forward that leaves the model as it is until [`Sequential::commit`]; returns the batch size.
     pub(crate) fn forward_only(&mut self, input: View<'_, F>) -> Result<usize> {
         let batch = self.check_input(&input)?;
-        let seed = self.seed.fold(self.passes);
+        // Layers that draw in eval mode draw what `predict` does.
+        let seed = if self.mode == Mode::Train { self.seed.fold(self.passes) } else { self.seed };
         pass::forward(
             &self.nodes,
             &self.input,
@@ -232,6 +240,40 @@ impl<F: Scalar> Sequential<F> {
         let input = input.into_view();
         let batch = self.check_input(&input)?;
         pass::predict(&self.nodes, &self.input, workspace, input, batch, self.seed)
+    }
+
+    /// Like [`Sequential::predict_with`], with this seed for layers that draw in eval mode, such as
+    /// [`crate::layers::FractionalMaxPool2d::sample_in_eval`]. [`Sequential::predict`] always takes the model's own; the mean
+    /// of predictions with several seeds marginalizes over the noise.
+    ///
+    /// # Errors
+    /// As for [`Sequential::forward`].
+    ///
+    /// ```
+    /// use layerwise::prelude::*;
+    ///
+    /// let pool = FractionalMaxPool2d::new(1.5).sample_in_eval(true);
+    /// let model = Sequential::builder([1, 6, 6]).add(pool).add(Flatten).build()?;
+    /// let x = Array4::from_shape_fn((1, 1, 6, 6), |(.., row, column)| (row * 6 + column) as f32);
+    /// let mut workspace = Workspace::new();
+    /// let mut mean = ArrayD::zeros(ndarray::IxDyn(&[1, 16]));
+    /// for sample in 0..8 {
+    ///     mean.scaled_add(1.0 / 8.0, &model.predict_sampled(&x, Seed::new(sample), &mut workspace)?);
+    /// }
+    /// // The last region has the last row and column in every sample.
+    /// assert_eq!(mean[[0, 15]], 35.0);
+    /// assert!(mean[[0, 0]] > 0.0 && mean[[0, 0]] < 7.0);
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    pub fn predict_sampled<'a, 'w>(
+        &self,
+        input: impl IntoView<'a, F>,
+        seed: Seed,
+        workspace: &'w mut Workspace<F>,
+    ) -> Result<View<'w, F>> {
+        let input = input.into_view();
+        let batch = self.check_input(&input)?;
+        pass::predict(&self.nodes, &self.input, workspace, input, batch, seed)
     }
 
     /// Switches to train mode, in which a new model starts: dropout drops, batch norm uses and follows

@@ -3,6 +3,7 @@
 mod augment;
 mod concurrency;
 mod conformance;
+mod containers;
 mod custom;
 mod data;
 mod determinism;

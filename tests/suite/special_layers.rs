@@ -178,3 +178,170 @@ fn a_learned_slope_learns() {
     // Each step takes 5/12 off the distance: 0.55 · (7/12)⁶⁰ is nothing.
     assert!((model.value("0.weight").expect("it exists")[0] - 0.8).abs() < 1e-6);
 }
+
+/// Training passes of `layer` over copies of one sample: the outputs of all rows and passes.
+fn connections(layer: DropConnect, x: &[f64], rows: usize) -> ArrayD<f64> {
+    let batch = Array2::from_shape_fn((rows, x.len()), |(_, i)| x[i]);
+    pass(layer, &batch.into_dyn())
+}
+
+#[test]
+fn drop_connect_has_the_moments_of_its_masks() {
+    let (weight, bias) = (0.5, -2.0);
+    let x: Vec<f64> = (0..40).map(|i| f64::from(i % 7) - 2.0).collect();
+    let layer = || DropConnect::new(8).weight_init(Constant(weight)).bias_init(Constant(bias));
+    for keep in [0.25, 0.5, 0.9] {
+        let y = connections(layer().keep(keep), &x, 20_000);
+        // Independent terms t · Bernoulli(keep): moments add up, the fourth by way of the kurtosis.
+        let terms = || x.iter().map(|x| weight * x).chain([bias]);
+        let mean: f64 = terms().map(|t| keep * t).sum();
+        let single = keep * (1.0 - keep);
+        let variance: f64 = terms().map(|t| single * t * t).sum();
+        let excess = single * (1.0 - 6.0 * single);
+        let fourth = 3.0 * variance * variance + terms().map(|t| excess * t.powi(4)).sum::<f64>();
+        check_moments(&y, mean, variance, fourth);
+        // And eval mode is the mean.
+        let model = SequentialBuilder::<f64>::new([40]).add(layer().keep(keep)).build();
+        let x = Array2::from_shape_fn((1, 40), |(_, i)| x[i]);
+        let y = model.expect("it fits").predict(&x).expect("it fits");
+        // Probabilities are multiples of 2⁻¹⁶: half a step each for 41 terms of at most 2.
+        assert!(y.iter().all(|y| (y - mean).abs() < 41.0 * 2.0 / 131_072.0), "{mean}");
+    }
+}
+
+#[test]
+fn drop_connect_s_masks_differ_between_rows_and_outputs_or_are_shared() {
+    let x = vec![1.0; 64];
+    let counts = |layer: DropConnect| connections(layer.weight_init(Ones), &x, 500);
+    let own = counts(DropConnect::new(20));
+    // Pairs of rows, and pairs of outputs, do not vary together: the product of deviations has variance 16².
+    let deviation = own.mapv(|count| count - 32.0);
+    let (above, below) = (deviation.slice_axis(Axis(0), (1..).into()), deviation.view());
+    check_moments(
+        &(&above * &below.slice_axis(Axis(0), (..-1).into())),
+        0.0,
+        256.0,
+        9.0 * 65_536.0,
+    );
+    let (left, right) = (deviation.slice_axis(Axis(1), (1..).into()), deviation.view());
+    check_moments(&(&left * &right.slice_axis(Axis(1), (..-1).into())), 0.0, 256.0, 9.0 * 65_536.0);
+    let shared = counts(DropConnect::new(20).shared_mask(true));
+    let first = shared.index_axis(Axis(0), 0).to_owned();
+    assert!(shared.outer_iter().all(|row| row == first), "one mask for the batch");
+    // Inverted: the mean over masks is the sum of all.
+    let mean = first.mean().expect("not empty");
+    assert!((mean - 64.0).abs() < 5.0 * (64.0 / 20.0f64).sqrt(), "{mean}");
+}
+
+#[test]
+fn gaussian_inference_approaches_the_mean_over_masks_behind_the_activation() {
+    // What the mean over masks leaves out: E max(0, u) is larger than max(0, E u).
+    let layer = || DropConnect::new(1).weight_init(Normal::new(0.0, 1.0)).activation(Relu);
+    let build = |samples| {
+        let layer = layer().samples(samples);
+        SequentialBuilder::<f64>::new([200]).add(layer).seed(4).build().expect("it fits")
+    };
+    let x = normal::<f64>(&[1, 200], 5);
+    let rows = x.broadcast(ndarray::IxDyn(&[40_000, 200])).expect("one row for all");
+    let sampled = build(0).forward(rows).expect("it fits").to_owned();
+    let (truth, spread) = (sampled.mean().expect("not empty"), sampled.std(0.0));
+    let y = |samples| build(samples).predict(&x).expect("it fits")[[0, 0]];
+    // Five standard errors of both, and the distance of 200 terms from a normal distribution: below 1 % of the spread.
+    let tolerance = 5.0 * spread * (1.0 / 40_000f64 + 1.0 / 20_000.0).sqrt() + 0.01 * spread;
+    assert!((y(20_000) - truth).abs() < tolerance, "{} {truth} ± {tolerance}", y(20_000));
+    assert!((y(0) - truth).abs() > 3.0 * tolerance, "{} {truth}", y(0));
+}
+
+/// Lengths of the first axis's regions in training passes: which rows each output took, from an image of row numbers.
+fn regions(pool: FractionalMaxPool2d, height: usize, passes: usize) -> Vec<Vec<usize>> {
+    let mut model = Sequential::builder([1, height, 2]).add(pool).build().expect("it fits");
+    let rows = Array4::from_shape_fn((1, 1, height, 2), |(.., row, _)| row as f32);
+    let mut all = Vec::new();
+    for _ in 0..passes {
+        // The largest row of a region is its last.
+        let y = model.forward(&rows).expect("it fits");
+        let last: Vec<usize> = y.iter().step_by(y.shape()[3]).map(|&last| last as usize).collect();
+        let mut end = 0;
+        all.push(
+            last.iter()
+                .map(|last| std::mem::replace(&mut end, last + 1).abs_diff(last + 1))
+                .collect(),
+        );
+        assert_eq!(end, height, "the last row is covered");
+    }
+    all
+}
+
+#[test]
+fn fractional_pooling_s_steps_are_1_or_2_as_often_as_the_ratio_asks() {
+    // 25 rows to 18 regions: 7 of two rows, in any order.
+    let pool = FractionalMaxPool2d::to_size((18, 2));
+    let passes = 2000;
+    for pool in [pool, pool.pseudo_random(true)] {
+        let all = regions(pool, 25, passes);
+        let mut twos = [0.0; 18];
+        for steps in &all {
+            assert_eq!(steps.iter().filter(|&&step| step == 2).count(), 7);
+            assert_eq!(steps.iter().filter(|&&step| step == 1).count(), 11);
+            for (twos, &step) in twos.iter_mut().zip(steps) {
+                *twos += (step == 2) as u8 as f64 / passes as f64;
+            }
+        }
+        assert!(all.iter().any(|steps| *steps != all[0]));
+        if pool == FractionalMaxPool2d::to_size((18, 2)) {
+            // Each place is as likely; five standard deviations.
+            let (share, error) =
+                (7.0 / 18.0, 5.0 * (7.0 / 18.0 * 11.0 / 18.0 / passes as f64).sqrt());
+            assert!(twos.iter().all(|twos| (twos - share).abs() < error), "{twos:?}");
+            continue;
+        }
+        // Pseudo-random: u is uniform below 1, and region i is of two rows where ⌈α (i + 1 + u)⌉ − ⌈α (i + u)⌉ = 2.
+        for (i, twos) in twos.iter().enumerate().take(17).skip(1) {
+            let cut = |i: usize, u: f64| (25.0 / 18.0 * (i as f64 + u)).ceil();
+            let grid = (0..100_000).map(|at| (f64::from(at) + 0.5) / 1e5);
+            let share = grid.filter(|&u| cut(i + 1, u) - cut(i, u) == 2.0).count() as f64 / 1e5;
+            // Five standard deviations, and the grid.
+            let error = 5.0 * (share * (1.0 - share) / passes as f64).sqrt() + 1e-4;
+            assert!((twos - share).abs() < error, "{i}: {twos} {share}");
+        }
+        // Evenly spread: never two in a row, never three ones, but for the ends.
+        for steps in &all {
+            let inner = &steps[1..17];
+            assert!(!inner.windows(2).any(|pair| pair == [2, 2]), "{steps:?}");
+            assert!(!inner.windows(3).any(|three| three == [1, 1, 1]), "{steps:?}");
+        }
+    }
+}
+
+#[test]
+fn fractional_pooling_draws_rows_and_columns_apart_and_anew() {
+    let pool = FractionalMaxPool2d::new(1.4);
+    let mut model = Sequential::builder([1, 15, 15]).add(pool).build().expect("it fits");
+    let image = Array4::from_shape_fn((2, 1, 15, 15), |(.., r, c)| (15 * r + c) as f32);
+    let draw = |model: &mut Sequential| model.forward(&image).expect("it fits").to_owned();
+    let (first, second) = (draw(&mut model), draw(&mut model));
+    assert_ne!(first, second, "every pass has regions of its own");
+    assert_eq!(first.index_axis(Axis(0), 0), first.index_axis(Axis(0), 1), "for all samples");
+    let rows: Vec<usize> = (0..10).map(|i| first[[0, 0, i, 0]] as usize / 15).collect();
+    let columns: Vec<usize> = (0..10).map(|i| first[[0, 0, 0, i]] as usize % 15).collect();
+    assert_ne!(rows, columns);
+    model.set_passes(0);
+    assert_eq!(draw(&mut model), first, "the same seed gives the same regions");
+    // Eval mode: a_i = ⌈1.5 (i + ½)⌉ − 1, of which each region's last row is one less.
+    let fixed: Vec<usize> =
+        (1..=10).map(|i| ((1.5 * (i as f64 + 0.5)).ceil() as usize - 1).min(15) - 1).collect();
+    let y = model.predict(&image).expect("it fits");
+    assert_eq!((0..10).map(|i| y[[0, 0, i, 0]] as usize / 15).collect::<Vec<_>>(), fixed);
+}
+
+#[test]
+fn overlapping_regions_add_their_gradients() {
+    let pool = FractionalMaxPool2d::to_size((2, 1)).overlapping(true);
+    let mut model = SequentialBuilder::<f64>::new([1, 3, 1]).add(pool).build().expect("it fits");
+    // Both regions have the middle row, whichever is the longer.
+    let column = Array4::from_shape_vec((1, 1, 3, 1), vec![0.0, 5.0, 1.0]).expect("three");
+    assert!(model.forward(&column).expect("it fits").iter().all(|&y| y == 5.0));
+    let dy = Array4::from_shape_vec((1, 1, 2, 1), vec![1.0, 2.0]).expect("two");
+    let dx = model.backward_to_input(&dy).expect("there was a forward");
+    assert_eq!(dx.as_slice().expect("row-major"), [0.0, 3.0, 0.0]);
+}

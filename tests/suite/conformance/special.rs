@@ -52,6 +52,71 @@ fn sums<F: Scalar>() -> Lambda<F> {
     })
 }
 
+/// A body with all that a container has to look after: statistics, masks, freezing.
+fn body<F: Scalar>() -> Block<F> {
+    Block::new()
+        .add(Conv2d::new(2, 3).padding(1))
+        .add(BatchNorm::new())
+        .add(Tanh)
+        .add(Dropout::new(0.2))
+        .add(Conv2d::new(3, 3).padding(1))
+}
+
+fn projection<F: Scalar>() -> Block<F> {
+    Block::new().add(Conv2d::new(3, 1)).add(BatchNorm::new())
+}
+
+fn residual<F: Scalar>() -> Residual<F> {
+    Residual::new(body())
+}
+
+fn residual_with_projection<F: Scalar>() -> Residual<F> {
+    Residual::new(body()).projection(projection())
+}
+
+fn depth<F: Scalar>() -> StochasticDepth<F> {
+    StochasticDepth::new(body())
+}
+
+fn depth_inverted<F: Scalar>() -> StochasticDepth<F> {
+    StochasticDepth::new(body()).projection(projection()).survival(0.6).inverted(true)
+}
+
+fn depth_dropped<F: Scalar>() -> StochasticDepth<F> {
+    StochasticDepth::new(body()).projection(projection()).survival(1e-9)
+}
+
+fn depth_without_shortcut_layers<F: Scalar>() -> StochasticDepth<F> {
+    StochasticDepth::new(body()).survival(1e-9)
+}
+
+fn depth_per_row<F: Scalar>() -> StochasticDepth<F> {
+    StochasticDepth::new(body()).per_row(true)
+}
+
+fn depth_per_row_inverted<F: Scalar>() -> StochasticDepth<F> {
+    StochasticDepth::new(body()).projection(projection()).per_row(true).inverted(true)
+}
+
+/// Two blocks, one in the other.
+fn nested_depth<F: Scalar>() -> StochasticDepth<F> {
+    let inner = StochasticDepth::new(Block::new().add(Linear::new(4)).add(Tanh)).per_row(true);
+    StochasticDepth::new(Block::new().add(inner).add(Linear::new(4))).survival(0.9)
+}
+
+fn concat<F: Scalar>() -> Parallel<F> {
+    Parallel::concat().branch(body()).branch(Block::new()).branch(projection())
+}
+
+fn concat_features<F: Scalar>() -> Parallel<F> {
+    let wide = Block::new().add(Linear::new(5)).add(Tanh);
+    Parallel::concat().branch(Block::new().add(Linear::new(1))).branch(wide)
+}
+
+fn sum<F: Scalar>() -> Parallel<F> {
+    Parallel::sum().branch(Block::new()).branch(body()).branch(Block::new())
+}
+
 pub(super) fn registered() -> Vec<(Box<dyn Spec>, Shape)> {
     // Biases far apart: few inputs are near a change of the largest piece, where no difference is right.
     let apart = Normal::new(0.0, 2.0);
@@ -79,6 +144,31 @@ pub(super) fn registered() -> Vec<(Box<dyn Spec>, Shape)> {
         line(GaussianNoise::new(0.0), [3]),
         line(GaussianDropout::new(0.4), [3, 4, 5]),
         line(GaussianDropout::new(0.0), [3]),
+        line(made!(residual), [3, 4, 5]),
+        line(made!(residual_with_projection), [2, 4, 3]),
+        line(made!(depth), [3, 4, 5]),
+        line(made!(depth_inverted), [2, 4, 3]),
+        line(made!(depth_dropped), [2, 4, 3]),
+        line(made!(depth_without_shortcut_layers), [3, 2, 2]),
+        line(made!(depth_per_row), [3, 4, 3]),
+        line(made!(depth_per_row_inverted), [2, 3, 3]),
+        line(made!(nested_depth), [4]),
+        line(made!(concat), [3, 4, 3]),
+        line(made!(concat_features), [4]),
+        line(made!(sum), [3, 3, 4]),
+        line(DropConnect::new(5), [7]),
+        line(DropConnect::new(3).drop(0.0).bias(false), [4]),
+        line(DropConnect::new(33).keep(0.7).activation(Tanh).bias_init(apart), [40]),
+        line(DropConnect::new(5).shared_mask(true).activation(Tanh), [7]),
+        line(DropConnect::new(20).shared_mask(true).drop(0.3).bias(false), [35]),
+        line(DropConnect::new(4).activation(Tanh).samples(3).bias_init(apart), [6]),
+        line(DropConnect::new(9).shared_mask(true).samples(2).activation(Gelu).bias(false), [5]),
+        line(FractionalMaxPool2d::new(1.5), [2, 7, 9]),
+        line(FractionalMaxPool2d::new(2f64.sqrt()).overlapping(true), [3, 8, 5]),
+        line(FractionalMaxPool2d::new(1.25).pseudo_random(true), [1, 10, 11]),
+        line(FractionalMaxPool2d::new(1.9).pseudo_random(true).overlapping(true), [2, 9, 3]),
+        line(FractionalMaxPool2d::to_size((3, 5)).sample_in_eval(true), [2, 5, 5]),
+        line(FractionalMaxPool2d::to_size(1), [2, 1, 2]),
         line(made!(cube), [2, 5]),
         line(made!(sums), [3, 4]),
     ]
