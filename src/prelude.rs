@@ -4,9 +4,11 @@ pub use crate::activations::*;
 pub use crate::data::{Batches, Dataset, Loader, Source};
 pub use crate::initializers::*;
 pub use crate::layers::{
-    AlphaDropout, AvgPool2d, BatchNorm, Conv2d, DropConnect, Dropout, Flatten, FractionalMaxPool2d,
-    GaussianDropout, GaussianNoise, GlobalAvgPool, Lambda, Linear, LogSoftmax, MaxPool2d, Maxout,
-    MaxoutChannels, MaxoutConv2d, PRelu, Softmax,
+    AdaptiveAvgPool2d, AdaptiveMaxPool2d, AlphaDropout, AvgPool2d, BatchNorm, Conv1d, Conv2d,
+    ConvTranspose2d, DropConnect, Dropout, Flatten, FractionalMaxPool2d, GaussianDropout,
+    GaussianNoise, GlobalAvgPool, GlobalMaxPool, GroupNorm, InstanceNorm, Lambda, LayerNorm,
+    Linear, LocalResponseNorm, LogSoftmax, MaxPool2d, Maxout, MaxoutChannels, MaxoutConv2d, PRelu,
+    Permute, Reshape, Softmax, Upsample, ZeroPad,
 };
 pub use crate::losses::*;
 pub use crate::metrics::{Accuracy, accuracy};

@@ -8,10 +8,12 @@
 //!
 //! Hidden from the docs, public for the benches, and not covered by semantic versioning.
 
+pub mod adaptive_pool;
 pub mod aligned;
 pub mod background;
 pub mod combine;
 pub mod conv;
+pub mod conv_transpose;
 pub mod convert;
 pub mod drop_connect;
 pub mod eigen;
@@ -29,10 +31,15 @@ pub mod maxout;
 pub mod micro;
 pub mod noise;
 pub mod norm;
+pub mod pad;
 pub mod parallel;
+pub mod permute;
 pub mod pool;
 pub mod prelu;
 pub mod reduce;
+pub mod resample;
+pub mod response_norm;
+pub mod sample_norm;
 pub mod simd;
 pub mod softmax;
 mod transpose;

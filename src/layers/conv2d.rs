@@ -93,7 +93,7 @@ impl Conv2d {
     }
 
     /// Parts into which channels and filters are divided, each convolved by itself; default 1. As many
-    /// as channels is a depthwise convolution.
+    /// as channels is a depthwise convolution, which has a kernel of its own.
     pub fn groups(mut self, groups: usize) -> Self {
         self.groups = groups;
         self
@@ -203,9 +203,9 @@ impl<F: Scalar> LayerSpec<F> for Conv2d {
 /// What [`Conv2d`] becomes.
 #[derive(Debug, Clone)]
 pub struct Conv2dLayer<F: Scalar = f32> {
-    weight: Param<F>,
-    bias: Option<Param<F>>,
-    plan: Arc<Plan>,
+    pub(super) weight: Param<F>,
+    pub(super) bias: Option<Param<F>>,
+    pub(super) plan: Arc<Plan>,
 }
 
 impl<F: Scalar> Layer<F> for Conv2dLayer<F> {

@@ -8,6 +8,7 @@ use layerwise::{Entry, LayerSpec, SequentialBuilder, View, Visitor};
 use crate::support::{batched, bits, normal};
 
 mod special;
+mod standard;
 
 /// A spec for both element types.
 trait Spec {
@@ -129,6 +130,7 @@ fn line(spec: impl Spec + 'static, shape: impl Into<Shape>) -> (Box<dyn Spec>, S
 fn registered() -> Vec<(Box<dyn Spec>, Shape)> {
     let mut all = common();
     all.extend(special::registered());
+    all.extend(standard::registered());
     all
 }
 

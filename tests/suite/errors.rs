@@ -6,7 +6,7 @@ use layerwise::{LayerSpec, SequentialBuilder};
 
 use crate::support::{labels, normal, small_convnet, state, text};
 
-fn build_error(input: impl Into<Shape>, spec: impl LayerSpec<f32> + 'static) -> String {
+pub(crate) fn build_error(input: impl Into<Shape>, spec: impl LayerSpec<f32> + 'static) -> String {
     text(SequentialBuilder::new(input).add(spec).build())
 }
 

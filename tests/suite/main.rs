@@ -10,6 +10,7 @@ mod determinism;
 mod errors;
 mod errors_optimizers;
 mod errors_special;
+mod errors_standard;
 mod freezing;
 mod functions;
 mod kept;

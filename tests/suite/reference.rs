@@ -1,6 +1,6 @@
 //! The crate against numbers computed by PyTorch, in `f64` and in `f32`.
 //!
-//! The numbers lie in `tests/data/reference`, with the script that made them. `LAYERWISE_REFERENCE_DIR` points the
+//! The numbers lie in `tests/data/reference` and `tests/data/layers`, with the scripts that made them. `LAYERWISE_REFERENCE_DIR` points the
 //! same tests, as strict, at another folder of the same format: other shapes, settings and values. So nothing
 //! here knows a case by its name.
 
@@ -22,6 +22,7 @@ mod preprocessing;
 mod regularizers;
 mod schedules;
 mod specs;
+mod standard;
 
 use cases::Set;
 use check::{Check, Done, Verdict, run};
@@ -55,7 +56,11 @@ macro_rules! reference_tests {
 reference_tests! {
     layers_match_pytorch_forward_and_backward: "layer" {
         "linear" "conv2d" "maxpool2d" "avgpool2d" "global_avgpool2d" "flatten" => layers::check;
+        "conv1d" "conv_transpose2d" => layers::check;
         "batchnorm1d" "batchnorm2d" => layers::check;
+        "layernorm" "groupnorm" "instancenorm2d" "local_response_norm" => layers::check;
+        "adaptive_avgpool2d" "adaptive_maxpool2d" "global_maxpool2d" => layers::check;
+        "upsample_nearest" "upsample_bilinear" "zero_pad" "permute" "reshape" => layers::check;
         "dropout_given_mask" => layers::check_dropout;
     }
     activations_match_pytorch_forward_and_backward: "activation" {

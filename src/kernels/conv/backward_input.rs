@@ -1,8 +1,8 @@
 //! Gradient of a convolution by its input.
 
-use super::Plan;
 use super::forward::{pack_weight, product};
 use super::winograd::{self, Finish, Turn};
+use super::{Plan, depthwise};
 use crate::Scalar;
 use crate::kernels::gemm::even_part;
 use crate::kernels::micro::{MAX_NR, Micro, Start};
@@ -11,6 +11,9 @@ use crate::kernels::parallel::{self, Shared};
 impl Plan {
     /// Elements of scratch memory that [`backward_input`] needs.
     pub fn backward_input_scratch<T: Scalar>(&self, n: usize) -> usize {
+        if let Some(depthwise) = &self.depthwise {
+            return depthwise.scratch(&self.geometry, n);
+        }
         match &self.transposed {
             Some(plan) => plan.forward_scratch::<T>(n),
             None => self.fold_scratch::<T>(n),
@@ -26,6 +29,9 @@ pub fn backward_input<T: Scalar>(
     dx: &mut [T],
     scratch: &mut [T],
 ) {
+    if let Some(kernel) = &plan.depthwise {
+        return depthwise::backward_input(kernel, &plan.geometry, weight, dy, dx, scratch);
+    }
     let Some(transposed) = &plan.transposed else {
         return fold(plan, weight, dy, dx, scratch);
     };

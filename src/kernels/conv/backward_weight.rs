@@ -1,7 +1,7 @@
 //! Gradient of a convolution by its weight and bias.
 
 use super::plan::Block;
-use super::{Plan, winograd};
+use super::{Plan, depthwise, winograd};
 use crate::Scalar;
 use crate::kernels::gemm::even_part;
 use crate::kernels::micro::Start;
@@ -44,6 +44,9 @@ impl Plan {
 
     /// Elements of scratch memory that [`backward_weight`] needs.
     pub fn backward_weight_scratch<T: Scalar>(&self, n: usize) -> usize {
+        if let Some(depthwise) = &self.depthwise {
+            return depthwise.scratch(&self.geometry, n);
+        }
         if let Some(tiles) = self.winograd(n) {
             return tiles.backward_weight_scratch::<T>(n);
         }
@@ -64,6 +67,15 @@ pub fn backward_weight<T: Scalar>(
 ) {
     let geometry = &plan.geometry;
     let n = x.len() / geometry.image();
+    if let Some(kernel) = &plan.depthwise {
+        if let Some(dw) = dw {
+            depthwise::backward_weight(kernel, geometry, x, dy, dw, scratch);
+        }
+        if let Some(db) = db {
+            reduce::add_plane_sums(dy, geometry.out_plane(), db);
+        }
+        return;
+    }
     if let Some(tiles) = plan.winograd(n) {
         if let Some(dw) = dw {
             winograd::backward_weight(tiles, x, dy, dw, scratch);

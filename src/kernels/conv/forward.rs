@@ -1,9 +1,9 @@
 //! The product of a weight and the windows of an image, block by block.
 
-use super::Plan;
 use super::plan::Block;
 use super::window::Window;
 use super::winograd::{self, Finish, Turn};
+use super::{Plan, depthwise};
 use crate::Scalar;
 use crate::kernels::gemm::{KC, even_part};
 use crate::kernels::micro::{MAX_MR, Micro, Start};
@@ -31,6 +31,9 @@ impl Plan {
 
     /// Elements of scratch memory that [`forward`] needs.
     pub fn forward_scratch<T: Scalar>(&self, n: usize) -> usize {
+        if let Some(depthwise) = &self.depthwise {
+            return depthwise.scratch(&self.geometry, n);
+        }
         if let Some(tiles) = self.winograd(n) {
             return tiles.forward_scratch::<T>(n);
         }
@@ -50,6 +53,9 @@ pub fn forward<T: Scalar>(
     scratch: &mut [T],
 ) {
     let geometry = &plan.geometry;
+    if let Some(depthwise) = &plan.depthwise {
+        return depthwise::forward(depthwise, geometry, x, weight, bias, y, scratch);
+    }
     if let Some(tiles) = plan.winograd(x.len() / geometry.image()) {
         let finish = Finish { bias, relu: false };
         return winograd::forward(tiles, x, (weight, Turn::Forward), finish, y, scratch);

@@ -8,6 +8,7 @@
 
 mod backward_input;
 mod backward_weight;
+mod depthwise;
 mod forward;
 mod plan;
 #[cfg(test)]

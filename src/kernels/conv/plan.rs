@@ -1,5 +1,6 @@
 //! Sizes of a convolution and how it is cut into blocks.
 
+use super::depthwise::Depthwise;
 use super::winograd::Tiles;
 use crate::Scalar;
 use crate::kernels::micro::MAX_NR;
@@ -98,6 +99,7 @@ pub struct Plan {
     /// For the input gradient.
     pub(super) transposed: Option<Box<Plan>>,
     winograd: Option<Tiles>,
+    pub(super) depthwise: Option<Depthwise>,
 }
 
 /// One block: which images, which output rows.
@@ -158,7 +160,19 @@ impl Plan {
             .flat_map(|i| (0..rows).map(move |row| i * image + row * sh * buffer[1]))
             .collect();
         let winograd = Tiles::new(&geometry);
-        Self { geometry, images, rows, buffer, offsets, row_offsets, transposed: None, winograd }
+        let depthwise = Depthwise::new(&geometry);
+        let transposed = None;
+        Self {
+            geometry,
+            images,
+            rows,
+            buffer,
+            offsets,
+            row_offsets,
+            transposed,
+            winograd,
+            depthwise,
+        }
     }
 
     fn strips(&self) -> usize {

@@ -43,6 +43,12 @@ fn geometries() -> Vec<(usize, Geometry)> {
         (3, geometry(6, 8, 2, [9, 8], [3, 2], [2, 3], [1, 0], [1, 2])),
         (2, geometry(5, 5, 5, [7, 7], [3, 3], [1, 1], [2, 2], [2, 2])),
         (2, geometry(3, 4, 1, [5, 5], [2, 2], [1, 1], [2, 2], [1, 1])),
+        // Depthwise: rows of every length, strides, borders wider than the kernel, several filters to a channel.
+        (2, geometry(6, 6, 6, [9, 37], [3, 3], [1, 1], [1, 1], [1, 1])),
+        (1, geometry(2, 4, 2, [8, 21], [3, 5], [2, 2], [1, 2], [1, 1])),
+        (3, geometry(3, 12, 3, [5, 10], [2, 3], [1, 3], [2, 5], [3, 2])),
+        (1, geometry(2, 2, 2, [4, 4], [1, 1], [3, 4], [0, 0], [1, 1])),
+        (1, geometry(4, 20, 4, [5, 5], [3, 3], [1, 1], [1, 1], [1, 1])),
         // Winograd's: whole tiles, odd sizes with every padding, several images and strips in a block, more
         // channels than a panel of the first cache.
         (1, geometry(32, 32, 1, [16, 16], [3, 3], [1, 1], [1, 1], [1, 1])),

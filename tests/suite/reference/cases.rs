@@ -30,12 +30,17 @@ impl Set {
     pub(super) fn get() -> &'static Self {
         static SET: OnceLock<Set> = OnceLock::new();
         SET.get_or_init(|| {
+            let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
             let (dir, is_default) = match std::env::var_os("LAYERWISE_REFERENCE_DIR") {
                 Some(dir) => (PathBuf::from(dir), false),
-                None => (Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/reference"), true),
+                None => (data.join("reference"), true),
             };
-            let cases = load(&dir)
+            let mut cases = load(&dir)
                 .unwrap_or_else(|cause| panic!("no reference data in {}: {cause}", dir.display()));
+            if is_default {
+                // What the other folder has no kind for.
+                cases.extend(load(&data.join("layers")).expect("it comes with the crate"));
+            }
             Set { dir, is_default, cases }
         })
     }

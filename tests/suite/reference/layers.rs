@@ -87,7 +87,7 @@ fn entries<F: Scalar>(model: &Sequential<F>) -> (Vec<String>, Vec<String>) {
 
 /// The case's name for a parameter or buffer.
 fn theirs(kind: &str, ours: &str) -> String {
-    match (kind.starts_with("batchnorm"), ours) {
+    match (kind.contains("norm"), ours) {
         (true, "weight") => "gamma",
         (true, "bias") => "beta",
         (false, "weight") if kind == "prelu" => "alpha",

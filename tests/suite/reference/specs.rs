@@ -10,6 +10,7 @@ use layerwise::prelude::{
 use layerwise::{Init, Layer, LayerSpec, Result, Scalar, Shape};
 
 use super::cases::Config;
+use super::standard;
 
 /// A spec that is chosen at run time.
 #[derive(Debug)]
@@ -58,7 +59,7 @@ pub(super) fn spec<F: Scalar>(
         // The last axis is the default.
         "softmax" if last_axis(config)? => Box::new(Softmax::new()),
         "log_softmax" if last_axis(config)? => Box::new(LogSoftmax::new()),
-        _ => return Ok(None),
+        _ => return Ok(standard::spec(kind, config)?.map(AnySpec)),
     };
     Ok(Some(AnySpec(spec)))
 }
@@ -102,9 +103,13 @@ fn avg_pool(config: Config<'_>) -> Result<AvgPool2d, String> {
 
 fn batch_norm(config: Config<'_>) -> Result<BatchNorm, String> {
     expect(config, "running_var_estimator", "unbiased")?;
-    let affine = config.get("affine").is_none() || config.flag("affine")?;
     let norm = BatchNorm::new().eps(config.number("eps")?).momentum(config.number("momentum")?);
-    Ok(norm.affine(affine))
+    Ok(norm.affine(affine(config)?))
+}
+
+/// Networks leave it out.
+pub(super) fn affine(config: Config<'_>) -> Result<bool, String> {
+    if config.get("affine").is_some() { config.flag("affine") } else { Ok(true) }
 }
 
 fn prelu(config: Config<'_>) -> Result<PRelu, String> {
