@@ -121,7 +121,9 @@ pub use regularizer::Regularizer;
 pub use scalar::Scalar;
 pub use schedule::Schedule;
 pub use seed::{Rng, Seed};
-pub use sequential::{Block, NestedLayer, Sequential, SequentialBuilder, Summary, SummaryRow};
+pub use sequential::{
+    Block, LayerOutput, NestedLayer, Sequential, SequentialBuilder, Summary, SummaryRow,
+};
 pub use shape::Shape;
 pub use visit::{Entry, EntryMut, Field, ParamInfo, ParamName, Visitor, VisitorMut};
 pub use workspace::{IntoView, Workspace};

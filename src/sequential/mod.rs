@@ -3,6 +3,7 @@
 mod block;
 mod builder;
 mod nested;
+mod outputs;
 mod pass;
 mod select;
 mod summary;
@@ -10,6 +11,7 @@ mod summary;
 pub use block::Block;
 pub use builder::SequentialBuilder;
 pub use nested::NestedLayer;
+pub use outputs::LayerOutput;
 pub use summary::{Summary, SummaryRow};
 
 use ndarray::ArrayD;

@@ -1,7 +1,38 @@
 //! The loop around forward, loss, backward and step. A convenience: everything works from your own loop.
+//!
+//! | to | see |
+//! |---|---|
+//! | take single steps, or epochs | [`Trainer::step`], [`Trainer::epoch`] |
+//! | run the whole: epochs, validation, metrics | [`Trainer::fit`], which returns a [`History`] |
+//! | take part in a run, or stop it | [`Callback`], [`EpochEnd`], [`BatchEnd`] |
+//! | stop when nothing gets better | [`EarlyStopping`] |
+//! | keep the best epoch's weights | [`BestModel`]; by hand [`Weights`] |
+//! | lower the rate on a plateau | [`Plateau`] |
+//! | log each epoch | [`CsvLog`] |
+//! | survive a loss that is not finite | [`NanGuard`] |
+//! | see whether the rate is right | [`UpdateRatio`] |
+//! | see activations and dead units | [`ActivationStatistics`] |
+//! | minimize over a whole data set | [`ModelObjective`] |
 
+mod activations;
+mod callback;
+mod early_stopping;
+mod fit;
+mod history;
+mod monitor;
 mod objective;
 mod trainer;
+mod update_ratio;
+mod watchers;
+mod weights;
 
+pub use activations::{ActivationStatistics, LayerActivations};
+pub use callback::{BatchEnd, Callback, EpochEnd, Plan, Rescue, Run};
+pub use early_stopping::{BestModel, EarlyStopping};
+pub use history::{EpochRecord, History, StepRecord};
+pub use monitor::Monitor;
 pub use objective::ModelObjective;
 pub use trainer::{Evaluation, Step, Trainer};
+pub use update_ratio::{LayerRatio, UpdateRatio};
+pub use watchers::{CsvLog, NanGuard, Plateau};
+pub use weights::Weights;

@@ -9,6 +9,7 @@ mod determinism;
 mod errors;
 mod errors_optimizers;
 mod errors_special;
+mod fit;
 mod freezing;
 mod functions;
 mod kept;
