@@ -42,8 +42,8 @@ use crate::{
 pub struct ModelOptimizer<F: Scalar = f32> {
     rule: Arc<dyn Optimizer<F>>,
     pub(super) lr: f64,
-    schedule: Box<dyn Schedule>,
-    momentum: Option<Box<dyn Schedule>>,
+    pub(super) schedule: Box<dyn Schedule>,
+    pub(super) momentum: Option<Box<dyn Schedule>>,
     clip: Option<Clip>,
     decay: Option<Decay>,
     decay_all: bool,

@@ -12,26 +12,34 @@
 //! | survive a loss that is not finite | [`NanGuard`] |
 //! | see whether the rate is right | [`UpdateRatio`] |
 //! | see activations and dead units | [`ActivationStatistics`] |
+//! | use the mean of the parameters: Polyak, EMA, SWA | [`Average`], [`reestimate_statistics`] |
+//! | find a learning rate | [`Trainer::lr_find`] |
 //! | minimize over a whole data set | [`ModelObjective`] |
 
 mod activations;
+mod average;
 mod callback;
 mod early_stopping;
 mod fit;
 mod history;
+mod lr_find;
 mod monitor;
 mod objective;
+mod statistics;
 mod trainer;
 mod update_ratio;
 mod watchers;
 mod weights;
 
 pub use activations::{ActivationStatistics, LayerActivations};
+pub use average::Average;
 pub use callback::{BatchEnd, Callback, EpochEnd, Plan, Rescue, Run};
 pub use early_stopping::{BestModel, EarlyStopping};
 pub use history::{EpochRecord, History, StepRecord};
+pub use lr_find::{LrCurve, LrFinder};
 pub use monitor::Monitor;
 pub use objective::ModelObjective;
+pub use statistics::reestimate_statistics;
 pub use trainer::{Evaluation, Step, Trainer};
 pub use update_ratio::{LayerRatio, UpdateRatio};
 pub use watchers::{CsvLog, NanGuard, Plateau};

@@ -121,10 +121,10 @@ impl<F: Scalar, W: Write> Callback<F> for CsvLog<W> {
     }
 }
 
-/// Decides what becomes of a step whose loss or gradient is not finite: the run stops in good order, or goes on
+/// Decides what becomes of a step whose loss, gradient or batch statistics are not finite: the run stops in good order, or goes on
 /// without that batch.
 ///
-/// Without a guard such a step ends the run with [`Error::NonFinite`]. Either way nothing was changed by it: the weights
+/// Without a guard such a step ends the run with an error ([`Error::is_non_finite`]). Either way nothing was changed by it: the weights
 /// are those of the step before. Other errors end the run.
 ///
 /// ```
@@ -171,7 +171,7 @@ impl<F: Scalar> Callback<F> for NanGuard {
     }
 
     fn step_failed(&mut self, error: &Error, _run: &mut Run<'_, F>) -> Rescue {
-        if !matches!(error, Error::NonFinite { .. }) {
+        if !error.is_non_finite() {
             return Rescue::Fail;
         }
         if self.left == 0 {

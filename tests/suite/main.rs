@@ -1,6 +1,7 @@
 //! One binary for all tests that look at the crate from outside.
 
 mod augment;
+mod averaging;
 mod concurrency;
 mod conformance;
 mod custom;
@@ -15,6 +16,7 @@ mod functions;
 mod kept;
 mod loading;
 mod losses;
+mod lr_find;
 mod metrics;
 mod optimizer_state;
 mod optimizers;

@@ -19,9 +19,6 @@ const NOT_YET: &[&str] = &[
     "local_response_norm",
     "upsample_bilinear",
     "upsample_nearest",
-    // averages
-    "average_ema",
-    "average_polyak",
 ];
 
 /// A complaint about a case that was left out for a part that is not listed.
