@@ -278,6 +278,9 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// A trial of a search that makes no sense to go on with; see [`crate::search::Trial::report`].
+    #[error("trial ended: {0}")]
+    Aborted(String),
     /// What was read is not what its format asks for.
     #[error("{format}: {message}")]
     Format {

@@ -5,8 +5,10 @@ mod builder;
 mod nested;
 mod outputs;
 mod pass;
+mod sample;
 mod select;
 mod summary;
+mod transfer;
 
 pub use block::Block;
 pub use builder::SequentialBuilder;

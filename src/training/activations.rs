@@ -25,9 +25,8 @@ use crate::{LayerOutput, Result, Scalar};
 /// let mut trainer = Trainer::new(CrossEntropy::new(), ModelOptimizer::new(Sgd::new(), 1e-3));
 /// let mut statistics = ActivationStatistics::every(1);
 /// trainer.fit_with(&mut model, &mut data.batches(4)?, None, &mut [&mut statistics])?;
-/// let relu = &statistics.layers()[0];
-/// assert_eq!((relu.kind, relu.dead), ("Relu", Some(0.25)));
-/// assert_eq!(relu.zeros, 0.25);
+/// let relu = statistics.layers().iter().find(|layer| layer.kind == "Relu").unwrap();
+/// assert_eq!((relu.dead, relu.zeros), (Some(0.25), 0.25));
 /// # Ok::<(), layerwise::Error>(())
 /// ```
 ///
@@ -99,7 +98,7 @@ impl<F: Scalar> Callback<F> for ActivationStatistics {
     }
 
     fn batch_end(&mut self, run: &mut Run<'_, F>) -> Result<()> {
-        if self.batches % self.every == 0 {
+        if self.batches.is_multiple_of(self.every) {
             let mut at = 0;
             run.model.each_output(|layer| {
                 if self.gathered.len() <= at {

@@ -282,7 +282,7 @@ impl<F: Scalar> Average<F> {
             return Ok(());
         }
         self.ticks += 1;
-        if self.ticks % every == 0 { self.update(run.model) } else { Ok(()) }
+        if self.ticks.is_multiple_of(every) { self.update(run.model) } else { Ok(()) }
     }
 
     fn swap_out(&mut self, run: &mut Run<'_, F>) -> Result<()> {

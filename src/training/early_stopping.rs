@@ -67,30 +67,39 @@ impl<F: Scalar> EarlyStopping<F> {
         self.best.best
     }
 
-    /// What the next run needs to go on in the place of this one: the best figure with its epoch, epochs waited, and the
-    /// best weights.
-    pub fn state(&self) -> (Option<(f64, u64)>, u64, Option<&Weights<F>>) {
-        (self.best.best, self.waited, self.best.weights.as_ref())
+    /// What the next run needs to go on in the place of this one.
+    pub fn state(&self) -> StoppingState<F> {
+        StoppingState {
+            best: self.best.best,
+            waited: self.waited,
+            weights: self.best.weights.clone(),
+        }
     }
 
     /// Goes on where [`EarlyStopping::state`] was taken: the next run does not start afresh.
     ///
     /// ```
-    /// use layerwise::training::EarlyStopping;
+    /// use layerwise::training::{EarlyStopping, StoppingState};
     ///
     /// let mut stopping = EarlyStopping::<f32>::new(3);
-    /// stopping.set_state(Some((0.25, 7)), 2, None);
+    /// stopping.set_state(StoppingState { best: Some((0.25, 7)), waited: 2, weights: None });
     /// assert_eq!(stopping.best(), Some((0.25, 7)));
     /// ```
-    pub fn set_state(
-        &mut self,
-        best: Option<(f64, u64)>,
-        waited: u64,
-        weights: Option<Weights<F>>,
-    ) {
-        (self.best.best, self.best.weights) = (best, weights);
-        (self.waited, self.keeps_state) = (waited, true);
+    pub fn set_state(&mut self, state: StoppingState<F>) {
+        (self.best.best, self.best.weights) = (state.best, state.weights);
+        (self.waited, self.keeps_state) = (state.waited, true);
     }
+}
+
+/// What [`EarlyStopping`] knows between two epochs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoppingState<F: Scalar = f32> {
+    /// The best figure and its epoch.
+    pub best: Option<(f64, u64)>,
+    /// Epochs without improvement since.
+    pub waited: u64,
+    /// The best epoch's weights, if they are kept.
+    pub weights: Option<Weights<F>>,
 }
 
 impl<F: Scalar> Callback<F> for EarlyStopping<F> {

@@ -29,7 +29,8 @@ impl<F: Scalar, L: Loss<F>> Trainer<L, F> {
     /// use layerwise::prelude::*;
     ///
     /// let x = Array2::<f32>::from_shape_fn((40, 2), |(i, j)| if j == 0 { i as f32 / 40.0 } else { 1.0 });
-    /// let data = Dataset::new(x.into_dyn(), (0..40).map(|i| usize::from(i >= 20)).collect())?;
+    /// let classes: Vec<usize> = (0..40).map(|i| usize::from(i >= 20)).collect();
+    /// let data = Dataset::new(x.into_dyn(), classes)?;
     /// let mut model = Sequential::builder([2]).add(Linear::new(2)).seed(1).build()?;
     /// let optimizer = ModelOptimizer::new(Adam::new(), 0.1);
     /// let mut trainer =
@@ -102,7 +103,7 @@ impl<F: Scalar, L: Loss<F>> Trainer<L, F> {
     }
 
     fn plan(&self, batches: usize, validates: bool) -> Plan {
-        let metrics = self.metrics.iter().map(|(name, _)| name.clone()).collect();
+        let metrics = self.metrics.iter().map(|named| named.name.clone()).collect();
         let epochs =
             if self.steps.is_none() { Some(self.epochs.unwrap_or(1)) } else { self.epochs };
         Plan { epochs, steps: self.steps, batches, validates, metrics }
@@ -196,17 +197,17 @@ impl<F: Scalar, L: Loss<F>> Trainer<L, F> {
         data: &mut dyn Loader<F, Targets = T>,
     ) -> Result<(f64, Vec<(String, f64)>)> {
         let mut mean = Mean::default();
-        self.metrics.iter_mut().for_each(|(_, metric)| metric.reset());
+        self.metrics.iter_mut().for_each(|named| named.metric.reset());
         data.restart();
         while let Some(batch) = data.next_batch()? {
             let samples = batch.x.shape().first().copied().unwrap_or(0);
             let prediction = model.predict_with(batch.x, &mut self.workspace)?;
             mean.add(self.loss.value(prediction.view(), &batch.target)?.widen(), samples);
-            for (_, metric) in &mut self.metrics {
-                metric.update(prediction.view(), &batch.target)?;
+            for named in &mut self.metrics {
+                named.metric.update(prediction.view(), &batch.target)?;
             }
         }
-        let metrics = self.metrics.iter().map(|(name, metric)| (name.clone(), metric.value()));
+        let metrics = self.metrics.iter().map(|named| (named.name.clone(), named.metric.value()));
         Ok((mean.value(), metrics.collect()))
     }
 }

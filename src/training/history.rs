@@ -179,3 +179,45 @@ fn field(name: &str) -> String {
 pub(super) fn io(source: std::io::Error) -> Error {
     Error::Io { action: "write the history", source }
 }
+
+#[cfg(feature = "json")]
+impl History {
+    /// Writes everything as one JSON object: `steps` and `epochs` as lists, `stopped` and `skipped`. What is not a number, or
+    /// not known, is null.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if writing fails.
+    ///
+    /// ```
+    /// use layerwise::training::History;
+    ///
+    /// let mut json = Vec::new();
+    /// History::default().write_json(&mut json)?;
+    /// assert_eq!(json, br#"{"epochs":[],"skipped":0,"steps":[],"stopped":null}"#);
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    pub fn write_json(&self, mut to: impl Write) -> Result<()> {
+        use serde_json::{Map, Value, json};
+
+        let steps = self.steps.iter().map(|row| {
+            json!({
+                "epoch": row.epoch, "step": row.step, "samples": row.samples, "loss": row.loss,
+                "penalty": row.penalty, "grad_norm": row.grad_norm, "lr": row.lr,
+                "seconds": row.seconds,
+            })
+        });
+        let epochs = self.epochs.iter().map(|row| {
+            let metrics = row.metrics.iter().map(|(name, value)| (name.clone(), json!(value)));
+            json!({
+                "epoch": row.epoch, "batches": row.batches, "samples": row.samples,
+                "loss": row.loss, "valid_loss": row.valid_loss, "lr": row.lr,
+                "metrics": metrics.collect::<Map<String, Value>>(), "seconds": row.seconds,
+            })
+        });
+        let all = json!({
+            "steps": steps.collect::<Vec<_>>(), "epochs": epochs.collect::<Vec<_>>(),
+            "stopped": self.stopped, "skipped": self.skipped,
+        });
+        to.write_all(all.to_string().as_bytes()).map_err(io)
+    }
+}

@@ -221,7 +221,7 @@ impl<F: Scalar, L: Loss<F>> Trainer<L, F> {
     ///
     /// let mut rng = Seed::new(1).rng();
     /// let x = Array2::from_shape_simple_fn((256, 4), || rng.normal() as f32);
-    /// let classes = x.outer_iter().map(|row| usize::from(row.sum() > 0.0)).collect();
+    /// let classes: Vec<usize> = x.outer_iter().map(|row| usize::from(row.sum() > 0.0)).collect();
     /// let data = Dataset::new(x.into_dyn(), classes)?;
     /// let mut model = Sequential::builder([4]).add(Linear::new(2)).seed(1).build()?;
     /// let mut trainer = Trainer::new(CrossEntropy::new(), ModelOptimizer::new(Sgd::new(), 0.1));

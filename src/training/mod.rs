@@ -14,6 +14,7 @@
 //! | see activations and dead units | [`ActivationStatistics`] |
 //! | use the mean of the parameters: Polyak, EMA, SWA | [`Average`], [`reestimate_statistics`] |
 //! | find a learning rate | [`Trainer::lr_find`] |
+//! | train on from a pretrained model | [`advise`], [`Trainer::fine_tune`], [`crate::Sequential::replace_from`] |
 //! | minimize over a whole data set | [`ModelObjective`] |
 
 mod activations;
@@ -27,6 +28,7 @@ mod monitor;
 mod objective;
 mod statistics;
 mod trainer;
+mod transfer;
 mod update_ratio;
 mod watchers;
 mod weights;
@@ -34,13 +36,14 @@ mod weights;
 pub use activations::{ActivationStatistics, LayerActivations};
 pub use average::Average;
 pub use callback::{BatchEnd, Callback, EpochEnd, Plan, Rescue, Run};
-pub use early_stopping::{BestModel, EarlyStopping};
+pub use early_stopping::{BestModel, EarlyStopping, StoppingState};
 pub use history::{EpochRecord, History, StepRecord};
 pub use lr_find::{LrCurve, LrFinder};
 pub use monitor::Monitor;
 pub use objective::ModelObjective;
 pub use statistics::reestimate_statistics;
 pub use trainer::{Evaluation, Step, Trainer};
+pub use transfer::{Advice, Amount, FineTune, FineTuned, Similarity, advise};
 pub use update_ratio::{LayerRatio, UpdateRatio};
 pub use watchers::{CsvLog, NanGuard, Plateau};
 pub use weights::Weights;

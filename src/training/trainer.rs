@@ -43,12 +43,19 @@ use crate::{Error, IntoView, Loss, Metric, Result, Scalar, Sequential, View, Wor
 pub struct Trainer<L: Loss<F>, F: Scalar = f32> {
     pub(super) loss: L,
     pub(super) optimizer: ModelOptimizer<F>,
-    pub(super) metrics: Vec<(String, Box<dyn Metric<F, Target = L::Target>>)>,
+    pub(super) metrics: Vec<Named<dyn Metric<F, Target = L::Target>>>,
     pub(super) epochs: Option<u64>,
     pub(super) steps: Option<u64>,
     pub(super) clock: Clock,
     pub(super) workspace: Workspace<F>,
     grad: Aligned<F>,
+}
+
+/// A metric under the name that the caller gave it.
+#[derive(Debug)]
+pub(super) struct Named<M: ?Sized> {
+    pub(super) name: String,
+    pub(super) metric: Box<M>,
 }
 
 /// The caller's clock, if there is one.
@@ -143,7 +150,7 @@ impl<F: Scalar, L: Loss<F>> Trainer<L, F> {
         name: &str,
         metric: impl Metric<F, Target = L::Target> + 'static,
     ) -> Self {
-        self.metrics.push((name.into(), Box::new(metric)));
+        self.metrics.push(Named { name: name.into(), metric: Box::new(metric) });
         self
     }
 

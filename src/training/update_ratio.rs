@@ -63,7 +63,7 @@ impl<F: Scalar> UpdateRatio<F> {
     }
 
     fn is_due(&self) -> bool {
-        self.batches % self.every == 0
+        self.batches.is_multiple_of(self.every)
     }
 }
 

@@ -370,3 +370,22 @@ fn weights_fit_only_a_model_of_the_same_names_and_shapes() {
         "no parameter or buffer is called 1.weight; there are 0.weight, 0.bias"
     );
 }
+
+#[cfg(feature = "json")]
+#[test]
+fn a_history_in_json_has_every_number() {
+    let history = run().0;
+    let mut json = Vec::new();
+    history.write_json(&mut json).expect("memory");
+    let read: serde_json::Value = serde_json::from_slice(&json).expect("valid JSON");
+    for (row, wanted) in history.steps.iter().enumerate() {
+        assert_eq!(read["steps"][row]["loss"].as_f64(), Some(wanted.loss));
+        assert_eq!(read["steps"][row]["grad_norm"].as_f64(), Some(wanted.grad_norm));
+        assert_eq!(read["steps"][row]["step"].as_u64(), Some(wanted.step));
+    }
+    for (row, wanted) in history.epochs.iter().enumerate() {
+        assert_eq!(read["epochs"][row]["valid_loss"].as_f64(), wanted.valid_loss);
+        assert_eq!(read["epochs"][row]["metrics"]["accuracy"].as_f64(), wanted.metric("accuracy"));
+    }
+    assert_eq!(read["steps"].as_array().map(Vec::len), Some(15));
+}

@@ -10,6 +10,9 @@ fn rates() -> Vec<f64> {
     (0..100).map(|i| 1e-7 * 1e8f64.powf(f64::from(i) / 100.0)).collect()
 }
 
+/// A curve, and the four suggestions in order.
+type Case<'c> = (&'c dyn Fn(f64) -> f64, [f64; 4]);
+
 #[test]
 fn suggestions_are_those_of_fastai() {
     // Wanted: fastai's functions `valley`, `minimum`, `steep`, `slide` on the same curves, in NumPy.
@@ -20,7 +23,7 @@ fn suggestions_are_those_of_fastai() {
     let falling = |x: f64| 3.0 - 0.01 * x - 0.0001 * x * x;
     let rising = |x: f64| 1.0 + 0.01 * x;
     let wiggle = |x: f64| 2.0 + (x / 7.0).cos() * 0.3 - 0.005 * x;
-    let cases: [(&dyn Fn(f64) -> f64, [f64; 4]); 4] = [
+    let cases: [Case<'_>; 4] = [
         (
             &bowl,
             [0.00363078054770101, 0.05248074602497723, 0.006309573444801929, 0.0020892961308540407],
