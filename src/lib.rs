@@ -58,6 +58,9 @@
 //! | `json` | no | searches that go on after an interruption, histories as JSON: `search::Search::results`, `training::History::write_json` |
 //! | `image` | no | folders of PNG and JPEG files: `data::ImageFolder` |
 //! | `mmap` | no | IDX and CIFAR files larger than memory: `data::Map` |
+//! | `plot` | no | pictures of training and search as SVG: `plot` |
+//! | `progress` | no | a progress bar on the standard error: `training::Progress` |
+//! | `tracing` | no | runs as events of the tracing crate: `training::Events` |
 //! | `npz` | no | NumPy's archives: `data::read_npz`; single `.npy` files need no feature |
 //! | `serde` | no | schedules, fitted preprocessing and an optimizer's state implement `Serialize` and `Deserialize` |
 //!
@@ -103,6 +106,8 @@ pub mod losses;
 pub mod metrics;
 pub mod optimizers;
 pub mod persist;
+#[cfg(feature = "plot")]
+pub mod plot;
 pub mod prelude;
 pub mod preprocessing;
 pub mod regularizers;

@@ -8,7 +8,7 @@
 //! | stop when nothing gets better | [`EarlyStopping`] |
 //! | keep the best epoch's weights | [`BestModel`]; by hand [`Weights`] |
 //! | lower the rate on a plateau | [`Plateau`] |
-//! | log each epoch | [`CsvLog`] |
+//! | log each epoch | [`CsvLog`]; features: `Progress` (`progress`), `Events` (`tracing`) |
 //! | survive a loss that is not finite | [`NanGuard`] |
 //! | see whether the rate is right | [`UpdateRatio`] |
 //! | see activations and dead units | [`ActivationStatistics`] |
@@ -21,11 +21,15 @@ mod activations;
 mod average;
 mod callback;
 mod early_stopping;
+#[cfg(feature = "tracing")]
+mod events;
 mod fit;
 mod history;
 mod lr_find;
 mod monitor;
 mod objective;
+#[cfg(feature = "progress")]
+mod progress;
 mod statistics;
 mod trainer;
 mod transfer;
@@ -37,10 +41,14 @@ pub use activations::{ActivationStatistics, LayerActivations};
 pub use average::Average;
 pub use callback::{BatchEnd, Callback, EpochEnd, Plan, Rescue, Run};
 pub use early_stopping::{BestModel, EarlyStopping, StoppingState};
+#[cfg(feature = "tracing")]
+pub use events::Events;
 pub use history::{EpochRecord, History, StepRecord};
 pub use lr_find::{LrCurve, LrFinder};
 pub use monitor::Monitor;
 pub use objective::ModelObjective;
+#[cfg(feature = "progress")]
+pub use progress::Progress;
 pub use statistics::reestimate_statistics;
 pub use trainer::{Evaluation, Step, Trainer};
 pub use transfer::{Advice, Amount, FineTune, FineTuned, Similarity, advise};

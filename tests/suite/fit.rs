@@ -389,3 +389,76 @@ fn a_history_in_json_has_every_number() {
     }
     assert_eq!(read["steps"].as_array().map(Vec::len), Some(15));
 }
+
+#[cfg(feature = "tracing")]
+#[test]
+fn a_run_is_a_sequence_of_tracing_events() {
+    use std::sync::{Arc, Mutex};
+
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Level, Metadata, Subscriber, subscriber};
+
+    /// Notes the level of every event.
+    #[derive(Clone, Default)]
+    struct Levels(Arc<Mutex<Vec<Level>>>);
+
+    impl Subscriber for Levels {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, event: &Event<'_>) {
+            if event.metadata().target() == "layerwise::training" {
+                self.0.lock().expect("not poisoned").push(*event.metadata().level());
+            }
+        }
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    let mut train = data(40, 1);
+    let levels = Levels::default();
+    let mut fit = |train: &Dataset| {
+        let mut model = Sequential::builder([2, 8, 8])
+            .add(Flatten)
+            .add(Linear::new(4))
+            .build()
+            .expect("it fits");
+        let mut batches = train.batches(20).expect("not 0");
+        let events: &mut [&mut dyn Callback] = &mut [&mut layerwise::training::Events];
+        let mut trainer = trainer().epochs(1);
+        subscriber::with_default(levels.clone(), || {
+            trainer.fit_with(&mut model, &mut batches, None, events).is_ok()
+        })
+    };
+    assert!(fit(&train));
+    train.samples_mut()[[0, 0, 0, 0]] = f32::NAN;
+    assert!(!fit(&train));
+    let seen = levels.0.lock().expect("not poisoned");
+    use Level as L;
+    assert_eq!(*seen, [L::DEBUG, L::DEBUG, L::INFO, L::INFO, L::WARN, L::INFO]);
+}
+
+#[cfg(feature = "plot")]
+#[test]
+fn what_cannot_be_drawn_is_an_error_and_odd_numbers_are_left_out() {
+    use layerwise::plot;
+    use layerwise::search::{Search, Space};
+    use layerwise::training::LrCurve;
+
+    let nothing = "data set: there is nothing to draw";
+    assert_eq!(text(plot::history(&History::default())), nothing);
+    assert_eq!(text(plot::lr_curve(&LrCurve::new(vec![], vec![], 9))), nothing);
+    let nan = LrCurve::new(vec![1e-3, 1e-2, f64::NAN], vec![f64::NAN, 2.0, 1.0], 9);
+    assert!(plot::lr_curve(&nan).expect("one point").starts_with("<svg"));
+    let search = Search::new(Space::new().integer("a<b & c", 1, 1000), Seed::new(1));
+    assert_eq!(text(plot::trials(&search.random(3, 1, |_| Ok(f64::NAN)).expect("good"))), nothing);
+    let svg = plot::trials(&search.random(3, 1, |_| Ok(1.0)).expect("good")).expect("three points");
+    assert!(svg.contains("a&lt;b &amp; c") && svg.matches("<circle").count() == 3);
+    let svg = plot::history(&run().0).expect("a history");
+    assert!(["validation", "accuracy", "learning rate"].iter().all(|text| svg.contains(text)));
+}

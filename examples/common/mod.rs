@@ -1,0 +1,92 @@
+//! What the examples on MNIST share: options, the data, and how they end.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use flate2::read::GzDecoder;
+use layerwise::data::{Idx, read_idx};
+use layerwise::prelude::*;
+
+/// What can go wrong.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Options of every example.
+#[derive(Debug, Parser)]
+pub struct Options {
+    /// Seed of initial weights, shuffling and dropout; runs of several seeds count up from here
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Runs, each with the next seed; where figures are means
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub runs: u64,
+    /// Folder with the four MNIST files, gzip-compressed
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/mnist"))]
+    pub data: PathBuf,
+    /// Folder for pictures; none are drawn without it, or without the feature `plot`
+    #[arg(long)]
+    pub pictures: Option<PathBuf>,
+}
+
+/// Reads the options, runs, and tells what went wrong.
+pub fn main(run: fn(&Options) -> Result<(), Failure>) -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Options {
+    /// The 60,000 images to train with, as grey values from 0 to 1.
+    pub fn train(&self) -> Result<Dataset, Failure> {
+        load(&self.data, "train")
+    }
+
+    /// The 10,000 images to test with.
+    pub fn test(&self) -> Result<Dataset, Failure> {
+        load(&self.data, "t10k")
+    }
+
+    /// Writes a picture, if there is a folder for pictures.
+    #[allow(dead_code)]
+    pub fn picture(&self, name: &str, svg: &str) -> Result<(), Failure> {
+        if let Some(folder) = &self.pictures {
+            std::fs::create_dir_all(folder)?;
+            std::fs::write(folder.join(name), svg)?;
+        }
+        Ok(())
+    }
+}
+
+/// The first `count` images.
+#[allow(dead_code)]
+pub fn first(data: &Dataset, count: usize) -> layerwise::Result<Dataset> {
+    data.select(&(0..count.min(data.len())).collect::<Vec<_>>())
+}
+
+/// The mean of some figures.
+#[allow(dead_code)]
+pub fn mean(figures: &[f64]) -> f64 {
+    figures.iter().sum::<f64>() / figures.len() as f64
+}
+
+fn load(folder: &Path, half: &str) -> Result<Dataset, Failure> {
+    let images = read(&folder.join(format!("{half}-images-idx3-ubyte.gz")), |idx| {
+        idx.to_images(1.0 / 255.0)
+    })?;
+    let labels = read(&folder.join(format!("{half}-labels-idx1-ubyte.gz")), |idx| idx.to_labels())?;
+    Dataset::new(images, labels).map_err(|error| format!("{}: {error}", folder.display()).into())
+}
+
+fn read<T>(path: &Path, convert: impl Fn(&Idx) -> layerwise::Result<T>) -> Result<T, Failure> {
+    let describe =
+        |error: &dyn std::fmt::Display| format!("cannot read {}: {error}", path.display());
+    let file = File::open(path).map_err(|error| describe(&error))?;
+    let idx = read_idx(GzDecoder::new(BufReader::new(file)));
+    Ok(idx.and_then(|idx| convert(&idx)).map_err(|error| describe(&error))?)
+}
