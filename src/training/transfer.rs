@@ -158,7 +158,7 @@ impl FineTune {
     }
 
     /// The largest rate by the first one in the second part, at least 1; default 5.
-    pub fn div(mut self, div: f64) -> Self {
+    pub fn div_factor(mut self, div: f64) -> Self {
         self.div = div;
         self
     }
