@@ -198,3 +198,34 @@ fn what_cannot_be_averaged_is_an_error() {
         assert_eq!(text(wrong.update(&model)), cause);
     }
 }
+
+#[test]
+fn what_a_workspace_keeps_of_old_weights_is_not_used_for_new_ones() {
+    let mut model = Sequential::builder([64])
+        .add(Linear::new(64))
+        .add(Linear::new(10))
+        .seed(1)
+        .build()
+        .expect("it fits");
+    let other = Sequential::builder([64])
+        .add(Linear::new(64))
+        .add(Linear::new(10))
+        .seed(2)
+        .build()
+        .expect("it fits");
+    let (x, mut workspace) = (normal::<f32>(&[32, 64], 1), Workspace::new());
+    let mut average = Average::polyak();
+    average.update(&other).expect("the first");
+    let before = Weights::of(&model);
+    for _ in 0..2 {
+        average.swap(&mut model).expect("the same shapes");
+        let kept = model.predict_with(&x, &mut workspace).expect("it fits").to_owned();
+        assert_eq!(kept, model.predict(&x).expect("it fits"));
+    }
+    Weights::of(&other).restore(&mut model).expect("the same shapes");
+    let kept = model.predict_with(&x, &mut workspace).expect("it fits").to_owned();
+    assert_eq!(kept, other.predict(&x).expect("it fits"));
+    before.restore(&mut model).expect("the same shapes");
+    let kept = model.predict_with(&x, &mut workspace).expect("it fits").to_owned();
+    assert_eq!(kept, model.predict(&x).expect("it fits"));
+}
