@@ -25,8 +25,9 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), Failure> {
     let all = options.train()?;
-    let part = |from: usize| all.select(&(from..from + IMAGES).collect::<Vec<_>>());
-    let (train, valid) = (part(0)?, part(IMAGES)?);
+    let images = options.images(IMAGES);
+    let part = |from: usize| all.select(&(from..from + images).collect::<Vec<_>>());
+    let (train, valid) = (part(0)?, part(images)?);
     let search =
         |seed| Search::new(Space::new().log_uniform("lr", 1e-5, 10.0), Seed::new(seed)).workers(2);
     let objective = |trial: &mut Trial<'_>| fit(&train, &valid, trial);

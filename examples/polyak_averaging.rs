@@ -21,16 +21,15 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), Failure> {
-    let (train, test) = (first(&options.train()?, IMAGES)?, options.test()?);
-    println!(
-        "{IMAGES} images, {EPOCHS} epochs at a constant rate; errors on {} test images",
-        test.len()
-    );
+    let (train, test) = (first(&options.train()?, options.images(IMAGES))?, options.test()?);
+    let (epochs, rate) = (options.epochs(EPOCHS), options.rate(RATE));
+    let (images, tests) = (train.len(), test.len());
+    println!("{images} images, {epochs} epochs at a constant rate; errors on {tests} test images");
     let (mut lasts, mut means, mut exponentials) = (Vec::new(), Vec::new(), Vec::new());
     for seed in options.seed..options.seed + options.runs {
         let mut model = model(seed)?;
-        let optimizer = ModelOptimizer::new(Sgd::new().momentum(0.9), RATE);
-        let mut trainer = Trainer::new(CrossEntropy::new(), optimizer).epochs(EPOCHS);
+        let optimizer = ModelOptimizer::new(Sgd::new().momentum(0.9), rate);
+        let mut trainer = Trainer::new(CrossEntropy::new(), optimizer).epochs(epochs);
         let mut batches = train.batches(BATCH)?.shuffled(Seed::new(seed));
         // Both at once; neither goes into the model by itself.
         let mut polyak = Average::polyak().from_epoch(2).keep(false);

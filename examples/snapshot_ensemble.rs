@@ -11,8 +11,8 @@ use layerwise::ensembles::Snapshots;
 use layerwise::prelude::*;
 
 /// Images to train with: few, so that there is something to gain.
-const IMAGES: usize = 10_000;
-const EPOCHS: u64 = 10;
+const IMAGES: usize = 5_000;
+const EPOCHS: u64 = 40;
 const CYCLES: u64 = 5;
 const BATCH: usize = 64;
 const RATE: f64 = 0.1;
@@ -22,15 +22,17 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), Failure> {
-    let (train, test) = (first(&options.train()?, IMAGES)?, options.test()?);
+    let (train, test) = (first(&options.train()?, options.images(IMAGES))?, options.test()?);
     let (mut singles, mut lasts, mut ensembles) = (Vec::new(), Vec::new(), Vec::new());
-    println!("{IMAGES} images, {EPOCHS} epochs; errors on {} test images", test.len());
+    let recipe = Recipe { epochs: options.epochs(EPOCHS), rate: options.rate(RATE) };
+    let (images, tests, epochs) = (train.len(), test.len(), recipe.epochs);
+    println!("{images} images, {epochs} epochs; errors on {tests} test images");
     for seed in options.seed..options.seed + options.runs {
-        let steps = EPOCHS * train.batches(BATCH)?.count() as u64;
-        let single = fit(&train, seed, Cosine::new(steps), &mut [])?;
+        let steps = epochs * train.batches(BATCH)?.count() as u64;
+        let single = recipe.fit(&train, seed, Cosine::new(steps), &mut [])?;
         let mut snapshots = Snapshots::every(steps.div_ceil(CYCLES));
         let schedule = SnapshotCycles::new(steps, CYCLES);
-        let last = fit(&train, seed, schedule, &mut [&mut snapshots])?;
+        let last = recipe.fit(&train, seed, schedule, &mut [&mut snapshots])?;
         let ensemble = snapshots.ensemble(&last, snapshots.len())?;
         let error = |accuracy: layerwise::Result<f64>| Ok::<_, Failure>(100.0 * (1.0 - accuracy?));
         singles.push(error(accuracy(&single, &test))?);
@@ -54,25 +56,34 @@ fn run(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Trains a network with this schedule.
-fn fit(
-    train: &Dataset,
-    seed: u64,
-    schedule: impl Schedule + 'static,
-    callbacks: &mut [&mut dyn Callback],
-) -> layerwise::Result<Sequential> {
-    let mut model = Sequential::builder([1, 28, 28])
-        .add(Flatten)
-        .add(Linear::new(256))
-        .add(Relu)
-        .add(Linear::new(128))
-        .add(Relu)
-        .add(Linear::new(10))
-        .seed(seed)
-        .build()?;
-    let optimizer = ModelOptimizer::new(Sgd::new().momentum(0.9), RATE).schedule(schedule);
-    let mut trainer = Trainer::new(CrossEntropy::new(), optimizer).epochs(EPOCHS);
-    let mut batches = train.batches(BATCH)?.shuffled(Seed::new(seed));
-    trainer.fit_with(&mut model, &mut batches, None, callbacks)?;
-    Ok(model)
+/// What single model and snapshots have in common.
+struct Recipe {
+    epochs: u64,
+    rate: f64,
+}
+
+impl Recipe {
+    /// Trains a network with this schedule.
+    fn fit(
+        &self,
+        train: &Dataset,
+        seed: u64,
+        schedule: impl Schedule + 'static,
+        callbacks: &mut [&mut dyn Callback],
+    ) -> layerwise::Result<Sequential> {
+        let mut model = Sequential::builder([1, 28, 28])
+            .add(Flatten)
+            .add(Linear::new(256))
+            .add(Relu)
+            .add(Linear::new(128))
+            .add(Relu)
+            .add(Linear::new(10))
+            .seed(seed)
+            .build()?;
+        let optimizer = ModelOptimizer::new(Sgd::new().momentum(0.9), self.rate).schedule(schedule);
+        let mut trainer = Trainer::new(CrossEntropy::new(), optimizer).epochs(self.epochs);
+        let mut batches = train.batches(BATCH)?.shuffled(Seed::new(seed));
+        trainer.fit_with(&mut model, &mut batches, None, callbacks)?;
+        Ok(model)
+    }
 }

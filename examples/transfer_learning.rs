@@ -11,6 +11,8 @@ use layerwise::prelude::*;
 
 /// Images of each new digit.
 const IMAGES: usize = 100;
+/// Adam's largest rate.
+const RATE: f64 = 3e-3;
 /// Epochs on the digits 0 to 4.
 const PRETRAINING: u64 = 2;
 /// Epochs on the few images of the others, for both contestants.
@@ -23,24 +25,26 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<(), Failure> {
     let (train, test) = (options.train()?, options.test()?);
     let low = digits(&train, 0..5, usize::MAX)?;
-    let (high, high_test) = (digits(&train, 5..10, IMAGES)?, digits(&test, 5..10, usize::MAX)?);
+    let (high, high_test) =
+        (digits(&train, 5..10, options.images(IMAGES))?, digits(&test, 5..10, usize::MAX)?);
     println!(
         "{} images of 0 to 4, then {} of 5 to 9; accuracy on {} test images of 5 to 9",
         low.len(),
         high.len(),
         high_test.len()
     );
+    let (epochs, rate) = (options.epochs(EPOCHS), options.rate(RATE));
     let (mut transferred, mut scratch) = (Vec::new(), Vec::new());
     for seed in options.seed..options.seed + options.runs {
         let mut pretrained = network(seed)?;
-        fit(&mut pretrained, &low, seed, PRETRAINING, 64)?;
+        fit(&mut pretrained, &low, seed, (PRETRAINING, rate), 64)?;
         pretrained.replace_from("head", head())?;
         pretrained.freeze(|p| p.matches("convolutions.*"));
-        fit(&mut pretrained, &high, seed, EPOCHS, 25)?;
+        fit(&mut pretrained, &high, seed, (epochs, rate), 25)?;
         transferred.push(100.0 * accuracy(&pretrained, &high_test)?);
 
         let mut new = network(seed)?;
-        fit(&mut new, &high, seed, EPOCHS, 25)?;
+        fit(&mut new, &high, seed, (epochs, rate), 25)?;
         scratch.push(100.0 * accuracy(&new, &high_test)?);
         let i = scratch.len() - 1;
         println!(
@@ -96,12 +100,12 @@ fn fit(
     model: &mut Sequential,
     data: &Dataset,
     seed: u64,
-    epochs: u64,
+    (epochs, rate): (u64, f64),
     batch: usize,
 ) -> layerwise::Result<()> {
     let mut batches = data.batches(batch)?.shuffled(Seed::new(seed));
     let steps = epochs * batches.count() as u64;
-    let optimizer = ModelOptimizer::new(Adam::new(), 3e-3).schedule(Cosine::new(steps));
+    let optimizer = ModelOptimizer::new(Adam::new(), rate).schedule(Cosine::new(steps));
     let mut trainer = Trainer::new(CrossEntropy::new(), optimizer).epochs(epochs);
     trainer.fit(model, &mut batches, None)?;
     Ok(())

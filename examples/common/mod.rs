@@ -22,6 +22,15 @@ pub struct Options {
     /// Runs, each with the next seed; where figures are means
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub runs: u64,
+    /// Images to train with, in place of the example's own number
+    #[arg(long)]
+    images: Option<usize>,
+    /// Epochs, in place of the example's own number
+    #[arg(long)]
+    epochs: Option<u64>,
+    /// Learning rate, in place of the example's own
+    #[arg(long)]
+    rate: Option<f64>,
     /// Folder with the four MNIST files, gzip-compressed
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/mnist"))]
     pub data: PathBuf,
@@ -41,7 +50,23 @@ pub fn main(run: fn(&Options) -> Result<(), Failure>) -> ExitCode {
     }
 }
 
+#[allow(dead_code)]
 impl Options {
+    /// Images to train with.
+    pub fn images(&self, default: usize) -> usize {
+        self.images.unwrap_or(default)
+    }
+
+    /// Epochs to train for.
+    pub fn epochs(&self, default: u64) -> u64 {
+        self.epochs.unwrap_or(default)
+    }
+
+    /// The learning rate.
+    pub fn rate(&self, default: f64) -> f64 {
+        self.rate.unwrap_or(default)
+    }
+
     /// The 60,000 images to train with, as grey values from 0 to 1.
     pub fn train(&self) -> Result<Dataset, Failure> {
         load(&self.data, "train")
@@ -53,7 +78,6 @@ impl Options {
     }
 
     /// Writes a picture, if there is a folder for pictures.
-    #[allow(dead_code)]
     pub fn picture(&self, name: &str, svg: &str) -> Result<(), Failure> {
         if let Some(folder) = &self.pictures {
             std::fs::create_dir_all(folder)?;
