@@ -19,7 +19,7 @@ const BATCHES: usize = 100;
 const ROUNDS: usize = 15;
 
 fn main() -> Result<()> {
-    let network = &NETWORKS[1];
+    let [_, network, ..] = &NETWORKS;
     let mut rng = Seed::new(1).rng();
     let x = ArrayD::from_shape_simple_fn(vec![BATCH * BATCHES, 784], || rng.normal() as f32);
     let classes = (0..BATCH * BATCHES).map(|_| rng.below(10)).collect::<Vec<usize>>();

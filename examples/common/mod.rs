@@ -11,17 +11,17 @@ use layerwise::data::{Idx, read_idx};
 use layerwise::prelude::*;
 
 /// What can go wrong.
-pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Options of every example.
 #[derive(Debug, Parser)]
-pub struct Options {
+pub(crate) struct Options {
     /// Seed of initial weights, shuffling and dropout; runs of several seeds count up from here
     #[arg(long, default_value_t = 1)]
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Runs, each with the next seed; where figures are means
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
-    pub runs: u64,
+    pub(crate) runs: u64,
     /// Images to train with, in place of the example's own number
     #[arg(long)]
     images: Option<usize>,
@@ -33,14 +33,14 @@ pub struct Options {
     rate: Option<f64>,
     /// Folder with the four MNIST files, gzip-compressed
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/mnist"))]
-    pub data: PathBuf,
+    pub(crate) data: PathBuf,
     /// Folder for pictures; none are drawn without it, or without the feature `plot`
     #[arg(long)]
-    pub pictures: Option<PathBuf>,
+    pub(crate) pictures: Option<PathBuf>,
 }
 
 /// Reads the options, runs, and tells what went wrong.
-pub fn main(run: fn(&Options) -> Result<(), Failure>) -> ExitCode {
+pub(crate) fn main(run: fn(&Options) -> Result<(), Failure>) -> ExitCode {
     match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -53,32 +53,32 @@ pub fn main(run: fn(&Options) -> Result<(), Failure>) -> ExitCode {
 #[allow(dead_code)]
 impl Options {
     /// Images to train with.
-    pub fn images(&self, default: usize) -> usize {
+    pub(crate) fn images(&self, default: usize) -> usize {
         self.images.unwrap_or(default)
     }
 
     /// Epochs to train for.
-    pub fn epochs(&self, default: u64) -> u64 {
+    pub(crate) fn epochs(&self, default: u64) -> u64 {
         self.epochs.unwrap_or(default)
     }
 
     /// The learning rate.
-    pub fn rate(&self, default: f64) -> f64 {
+    pub(crate) fn rate(&self, default: f64) -> f64 {
         self.rate.unwrap_or(default)
     }
 
     /// The 60,000 images to train with, as grey values from 0 to 1.
-    pub fn train(&self) -> Result<Dataset, Failure> {
+    pub(crate) fn train(&self) -> Result<Dataset, Failure> {
         load(&self.data, "train")
     }
 
     /// The 10,000 images to test with.
-    pub fn test(&self) -> Result<Dataset, Failure> {
+    pub(crate) fn test(&self) -> Result<Dataset, Failure> {
         load(&self.data, "t10k")
     }
 
     /// Writes a picture, if there is a folder for pictures.
-    pub fn picture(&self, name: &str, svg: &str) -> Result<(), Failure> {
+    pub(crate) fn picture(&self, name: &str, svg: &str) -> Result<(), Failure> {
         if let Some(folder) = &self.pictures {
             std::fs::create_dir_all(folder)?;
             std::fs::write(folder.join(name), svg)?;
@@ -89,13 +89,13 @@ impl Options {
 
 /// The first `count` images.
 #[allow(dead_code)]
-pub fn first(data: &Dataset, count: usize) -> layerwise::Result<Dataset> {
+pub(crate) fn first(data: &Dataset, count: usize) -> layerwise::Result<Dataset> {
     data.select(&(0..count.min(data.len())).collect::<Vec<_>>())
 }
 
 /// The mean of some figures.
 #[allow(dead_code)]
-pub fn mean(figures: &[f64]) -> f64 {
+pub(crate) fn mean(figures: &[f64]) -> f64 {
     figures.iter().sum::<f64>() / figures.len() as f64
 }
 

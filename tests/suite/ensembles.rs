@@ -2,7 +2,6 @@
 
 use layerwise::augment::{HorizontalFlip, Pipeline, RandomCrop};
 use layerwise::ensembles::{Combine, Ensemble, Sampled, Snapshots, TestTime};
-use layerwise::losses::CrossEntropy;
 use layerwise::metrics::{LogLoss, evaluate};
 use layerwise::prelude::*;
 use layerwise::training::Weights;

@@ -422,7 +422,7 @@ fn a_run_is_a_sequence_of_tracing_events() {
 
     let mut train = data(40, 1);
     let levels = Levels::default();
-    let mut fit = |train: &Dataset| {
+    let fit = |train: &Dataset| {
         let mut model = Sequential::builder([2, 8, 8])
             .add(Flatten)
             .add(Linear::new(4))
