@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use common::{Failure, Options, first};
 use layerwise::prelude::*;
 use layerwise::training::LrFinder;
-use networks::{NETWORKS, Network};
+use networks::NETWORKS;
 
 /// Steps to train for at the suggested rate.
 const STEPS: u64 = 100;
