@@ -179,6 +179,16 @@ pub enum Error {
         /// Values per channel in this batch.
         got: usize,
     },
+    /// A batch's statistics are infinite or not a number: they would spoil the running ones for good.
+    #[error(
+        "{place} ({kind}): mean or variance of the batch is not finite; lower the learning rate, or check the data"
+    )]
+    BatchNotFinite {
+        /// Where the layer stands.
+        place: Place,
+        /// Its kind.
+        kind: &'static str,
+    },
     /// `backward` found nothing remembered by a `forward`.
     #[error("backward without a matching forward; call `forward` first")]
     BackwardBeforeForward,
@@ -268,6 +278,9 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// A trial of a search that makes no sense to go on with; see [`crate::search::Trial::report`].
+    #[error("trial ended: {0}")]
+    Aborted(String),
     /// What was read is not what its format asks for.
     #[error("{format}: {message}")]
     Format {
@@ -357,6 +370,18 @@ impl Error {
         Self::Setting { kind, field, must_be, got: got.to_string() }
     }
 
+    /// Whether numbers became infinite or not a number, as they do when the learning rate is too high.
+    ///
+    /// ```
+    /// use layerwise::Error;
+    ///
+    /// let error = Error::NonFinite { what: "loss".into(), step: 7 };
+    /// assert!(error.is_non_finite());
+    /// ```
+    pub fn is_non_finite(&self) -> bool {
+        matches!(self, Self::NonFinite { .. } | Self::BatchNotFinite { .. })
+    }
+
     /// A stream that is not what its format asks for.
     pub(crate) fn format(format: &'static str, message: impl Into<String>) -> Self {
         Self::Format { format, message: message.into() }
@@ -388,7 +413,8 @@ impl Error {
             Self::Shape { place, .. }
             | Self::Config { place, .. }
             | Self::Layer { place, .. }
-            | Self::BatchTooSmall { place, .. } => place.inside(index, name),
+            | Self::BatchTooSmall { place, .. }
+            | Self::BatchNotFinite { place, .. } => place.inside(index, name),
             _ => {}
         }
         self

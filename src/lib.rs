@@ -42,6 +42,8 @@
 //! | vary it while training | [`augment`] |
 //! | measure how good a model is | [`metrics`] |
 //! | save it and load it, exchange weights with PyTorch | [`persist`] |
+//! | predict with several models, or several times | [`ensembles`] |
+//! | search for hyperparameters | [`search`] |
 //! | write a part of your own | [`Layer`], [`Activation`], [`Optimizer`], [`Initializer`], [`Regularizer`], [`Constraint`], [`Loss`], [`Schedule`], [`Metric`], [`data::Source`], [`augment::Augmentation`] |
 //! | prove it right | [`gradcheck`] |
 //! | read the guide | [`guide`] |
@@ -53,8 +55,12 @@
 //! | `rayon` | yes | parallel kernels, in whichever rayon pool the caller runs them; results do not change |
 //! | `csv` | no | tables of numbers and classes: `data::Csv` |
 //! | `digits` | no | 1,797 handwritten digits for tests and first steps, 43 kB in the binary: `data::digits` |
+//! | `json` | no | searches that go on after an interruption, histories as JSON: `search::Search::results`, `training::History::write_json` |
 //! | `image` | no | folders of PNG and JPEG files: `data::ImageFolder` |
 //! | `mmap` | no | IDX and CIFAR files larger than memory: `data::Map` |
+//! | `plot` | no | pictures of training and search as SVG: `plot` |
+//! | `progress` | no | a progress bar on the standard error: `training::Progress` |
+//! | `tracing` | no | runs as events of the tracing crate: `training::Events` |
 //! | `npz` | no | NumPy's archives: `data::read_npz`; single `.npy` files need no feature |
 //! | `serde` | no | schedules, fitted preprocessing and an optimizer's state implement `Serialize` and `Deserialize` |
 //!
@@ -78,6 +84,7 @@ mod metric;
 mod objective;
 mod optimizer;
 mod param;
+mod predictor;
 mod regularizer;
 mod scalar;
 mod schedule;
@@ -89,6 +96,7 @@ mod workspace;
 pub mod activations;
 pub mod augment;
 pub mod data;
+pub mod ensembles;
 pub mod gradcheck;
 pub mod initializers;
 #[doc(hidden)]
@@ -98,10 +106,13 @@ pub mod losses;
 pub mod metrics;
 pub mod optimizers;
 pub mod persist;
+#[cfg(feature = "plot")]
+pub mod plot;
 pub mod prelude;
 pub mod preprocessing;
 pub mod regularizers;
 pub mod schedules;
+pub mod search;
 pub mod sequential;
 pub mod training;
 
@@ -117,12 +128,13 @@ pub use metric::Metric;
 pub use objective::{Minimizer, Minimum, Objective, Stop};
 pub use optimizer::{Decay, Optimizer, StepInfo};
 pub use param::{Buffer, Group, Param, ParamId, Role, Statistics};
+pub use predictor::Predictor;
 pub use regularizer::Regularizer;
 pub use scalar::Scalar;
 pub use schedule::Schedule;
 pub use seed::{Rng, Seed};
 pub use sequential::{
-    Block, NestedLayer, Parallel, ParallelLayer, Residual, ResidualLayer, Sequential,
+    Block, LayerOutput, NestedLayer, Parallel, ParallelLayer, Residual, ResidualLayer, Sequential,
     SequentialBuilder, StochasticDepth, StochasticDepthLayer, Summary, SummaryRow,
 };
 pub use shape::Shape;

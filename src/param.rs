@@ -337,6 +337,8 @@ fn assign<F: Scalar>(into: &mut ArrayD<F>, value: View<'_, F>) -> Result<(), Sha
 pub struct Buffer<F: Scalar = f32> {
     value: ArrayD<F>,
     statistics: Statistics,
+    /// Batches in the mean, under [`Statistics::Average`].
+    averaged: u64,
 }
 
 /// What running statistics do, and with them their layer; see [`crate::Sequential::set_statistics`].
@@ -350,12 +352,16 @@ pub enum Statistics {
     Fixed,
     /// They follow the batches in train mode, also while the layer's parameters are frozen. PyTorch's way.
     Follow,
+    /// They become the plain mean over all batches in train mode since this was set, each counting the same. PyTorch's
+    /// `momentum=None`; see [`crate::training::reestimate_statistics`].
+    Average,
 }
 
 impl<F: Scalar> Buffer<F> {
     /// A buffer with one value everywhere.
     pub fn filled(shape: &[usize], value: F) -> Self {
-        Self { value: ArrayD::from_elem(IxDyn(shape), value), statistics: Statistics::Auto }
+        let value = ArrayD::from_elem(IxDyn(shape), value);
+        Self { value, statistics: Statistics::Auto, averaged: 0 }
     }
 
     /// Length of each axis.
@@ -370,12 +376,44 @@ impl<F: Scalar> Buffer<F> {
 
     /// Changes what it does while its layer trains.
     pub fn set_statistics(&mut self, statistics: Statistics) {
-        self.statistics = statistics;
+        (self.statistics, self.averaged) = (statistics, 0);
+    }
+
+    /// Follows a batch's statistic: `value ← (1 − weight) · value + weight · batch`, or the mean over batches under
+    /// [`Statistics::Average`]. For a layer's [`crate::Layer::update_buffers`].
+    ///
+    /// ```
+    /// use layerwise::{Buffer, Statistics};
+    ///
+    /// let mut mean = Buffer::<f32>::filled(&[1], 0.0);
+    /// mean.follow(0.25, [8.0]);
+    /// assert_eq!(mean.as_slice(), [2.0]);
+    /// mean.set_statistics(Statistics::Average);
+    /// mean.follow(0.25, [8.0]);
+    /// mean.follow(0.25, [4.0]);
+    /// assert_eq!(mean.as_slice(), [6.0]);
+    /// ```
+    pub fn follow(&mut self, weight: F, batch: impl IntoIterator<Item = F>) {
+        let weight = if self.statistics == Statistics::Average {
+            self.averaged += 1;
+            F::one() / F::lit(self.averaged as f64)
+        } else {
+            weight
+        };
+        let keep = F::one() - weight;
+        for (value, batch) in self.as_slice_mut().iter_mut().zip(batch) {
+            *value = keep * *value + weight * batch;
+        }
     }
 
     /// The value.
     pub fn value(&self) -> View<'_, F> {
         self.value.view()
+    }
+
+    /// Length of each axis.
+    pub fn shape(&self) -> &[usize] {
+        self.value.shape()
     }
 
     /// The value in row-major order.

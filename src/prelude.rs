@@ -21,7 +21,7 @@ pub use crate::schedules::{
     Cosine, Cyclic, ExponentialDecay, InverseTime, LinearWarmup, MultiStep, OneCycle, Polynomial,
     ReduceOnPlateau, SnapshotCycles, StepDecay, WarmRestarts,
 };
-pub use crate::training::{ModelObjective, Trainer};
+pub use crate::training::{Callback, EarlyStopping, ModelObjective, Trainer};
 pub use crate::{
     Activation, Backward, Block, Buffer, Cache, Constraint, Decay, Error, Fans, Forward, Group,
     Init, Initializer, Layer, LayerSpec, Loss, Metric, Minimizer, Minimum, Mode, Objective,

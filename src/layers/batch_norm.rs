@@ -33,7 +33,7 @@ use crate::{
 /// # Errors
 /// Building fails with [`Error::Config`] for an `eps` that is not positive or a `momentum` outside
 /// `0 ≤ m ≤ 1`. A training pass fails with [`Error::BatchTooSmall`] if a channel has one value only, and with
-/// [`Error::Layer`] if a statistic is not finite: it would spoil the running ones for good.
+/// [`Error::BatchNotFinite`] if a statistic is not finite: it would spoil the running ones for good.
 ///
 /// # References
 /// Ioffe & Szegedy 2015. Keras's defaults differ: `eps` 1e-3, `momentum` 0.99 as weight of the *old* value.
@@ -179,8 +179,7 @@ impl<F: Scalar> Layer<F> for BatchNormLayer<F> {
             }
         });
         if mode == Mode::Train && !stats.var.iter().all(|var| var.is_finite()) {
-            let message = "mean or variance of the batch is not finite; lower the learning rate, or check the data";
-            return Err(Error::layer("BatchNorm", message));
+            return Err(Error::BatchNotFinite { place: Default::default(), kind: "BatchNorm" });
         }
         Ok(())
     }
@@ -219,14 +218,9 @@ impl<F: Scalar> Layer<F> for BatchNormLayer<F> {
 
     fn update_buffers(&mut self, cache: &Cache) -> Result<()> {
         let Batch { stats, count } = cache.get::<Batch<F>>()?;
-        let keep = F::one() - self.momentum;
         let unbiased = F::lit(*count as f64 / (*count as f64 - 1.0));
-        for (running, &mean) in self.running_mean.as_slice_mut().iter_mut().zip(&stats.mean) {
-            *running = keep * *running + self.momentum * mean;
-        }
-        for (running, &var) in self.running_var.as_slice_mut().iter_mut().zip(&stats.var) {
-            *running = keep * *running + self.momentum * var * unbiased;
-        }
+        self.running_mean.follow(self.momentum, stats.mean.iter().copied());
+        self.running_var.follow(self.momentum, stats.var.iter().map(|&var| var * unbiased));
         Ok(())
     }
 

@@ -32,7 +32,7 @@ use std::borrow::Cow;
 
 use crate::data::{Dataset, Loader, Targets};
 use crate::losses::{check_classes, scores};
-use crate::{Error, Metric, Result, Scalar, Sequential, View, Workspace};
+use crate::{Error, Metric, Predictor, Result, Scalar, View};
 
 /// The share of a data set's samples that the model classifies rightly, from 0 to 1, in eval mode.
 ///
@@ -52,7 +52,7 @@ use crate::{Error, Metric, Result, Scalar, Sequential, View, Workspace};
 /// # Errors
 /// What the model reports; [`Error::Target`] for a class that it has no output for; [`Error::Metric`] if
 /// an output is not a number.
-pub fn accuracy<F: Scalar>(model: &Sequential<F>, data: &Dataset<F>) -> Result<f64> {
+pub fn accuracy<F: Scalar>(model: &impl Predictor<F>, data: &Dataset<F>) -> Result<f64> {
     /// Samples at once: enough for the kernels, little for the memory.
     const BATCH: usize = 256;
     let mut accuracy = Accuracy::new();
@@ -60,7 +60,7 @@ pub fn accuracy<F: Scalar>(model: &Sequential<F>, data: &Dataset<F>) -> Result<f
     Ok(Metric::<F>::value(&accuracy))
 }
 
-/// Runs a model over a data set in eval mode, and every prediction through all `metrics`. They add to what
+/// Runs a model, or any other [`Predictor`], over a data set in eval mode, and every prediction through all `metrics`. They add to what
 /// they hold: call [`Metric::reset`] to begin anew.
 ///
 /// # Examples
@@ -80,14 +80,14 @@ pub fn accuracy<F: Scalar>(model: &Sequential<F>, data: &Dataset<F>) -> Result<f
 /// # Errors
 /// What the model and the metrics report.
 pub fn evaluate<F: Scalar, B: Loader<F>>(
-    model: &Sequential<F>,
+    model: &impl Predictor<F>,
     batches: &mut B,
     metrics: &mut [&mut dyn Metric<F, Target = <B::Targets as Targets>::Target>],
 ) -> Result<()> {
-    let mut workspace = Workspace::new();
+    let mut room = Default::default();
     batches.restart();
     while let Some(batch) = batches.next_batch()? {
-        let prediction = model.predict_with(batch.x, &mut workspace)?;
+        let prediction = model.predict_in(batch.x, &mut room)?;
         for metric in metrics.iter_mut() {
             metric.update(prediction.view(), &batch.target)?;
         }

@@ -38,6 +38,7 @@ mod lion;
 mod model;
 mod nadam;
 mod newton;
+mod probe;
 mod radam;
 mod rms_prop;
 mod sgd;

@@ -40,15 +40,15 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct ModelOptimizer<F: Scalar = f32> {
-    rule: Arc<dyn Optimizer<F>>,
+    pub(super) rule: Arc<dyn Optimizer<F>>,
     pub(super) lr: f64,
-    schedule: Box<dyn Schedule>,
-    momentum: Option<Box<dyn Schedule>>,
+    pub(super) schedule: Box<dyn Schedule>,
+    pub(super) momentum: Option<Box<dyn Schedule>>,
     clip: Option<Clip>,
     decay: Option<Decay>,
     decay_all: bool,
     centralize: bool,
-    accumulate: u64,
+    pub(super) accumulate: u64,
     /// Calls of `step` since the last update.
     pub(super) gathered: u64,
     pub(super) groups: HashMap<Group, GroupOptions<F>>,

@@ -8,7 +8,7 @@ use crate::error::ensure;
 use crate::{Entry, Error, Param, ParamId, Result, Scalar, Sequential, Visitor};
 
 /// What a rule keeps for one parameter.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct State<F> {
     pub(super) steps: u64,
     pub(super) names: &'static [&'static str],

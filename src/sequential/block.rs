@@ -49,6 +49,10 @@ impl<F: Scalar> Block<F> {
         self
     }
 
+    pub(super) fn into_items(self) -> Vec<Item<F>> {
+        self.0
+    }
+
     /// Adds a layer that is already built.
     pub fn add_layer(mut self, layer: impl Layer<F> + 'static) -> Self {
         self.0.push(Item::layer(layer));

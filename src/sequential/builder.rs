@@ -41,6 +41,11 @@ impl<F: Scalar> Item<F> {
         Self { name: name.map(Into::into), part: Part::Spec(Box::new(spec)) }
     }
 
+    /// A layer of another model.
+    pub(super) fn built(name: &str, layer: Box<dyn Layer<F>>) -> Self {
+        Self { name: Some(name.into()), part: Part::Layer(layer) }
+    }
+
     pub(super) fn layer(layer: impl Layer<F> + 'static) -> Self {
         Self { name: None, part: Part::Layer(Box::new(layer)) }
     }

@@ -112,7 +112,7 @@ impl<F: Scalar> Sequential<F> {
         }
     }
 
-    fn unknown(&self, name: &str) -> Error {
+    pub(super) fn unknown(&self, name: &str) -> Error {
         let mut known = Vec::new();
         self.visit(&mut Visitor::new(&mut |name, _| known.push(name.to_string())));
         Error::UnknownName { name: name.into(), known: known.join(", ") }

@@ -1,20 +1,24 @@
 //! A trainer: loss and optimizer together.
 
+use std::fmt;
 use std::ops::ControlFlow;
 
 use ndarray::ArrayViewMut;
 
 use crate::data::{Loader, Targets};
+use crate::error::ensure;
 use crate::kernels::aligned::Aligned;
 use crate::metrics::Mean;
 use crate::optimizers::{ModelOptimizer, StepReport};
 use crate::workspace::grown;
-use crate::{Error, IntoView, Loss, Result, Scalar, Sequential, View, Workspace};
+use crate::{Error, IntoView, Loss, Metric, Result, Scalar, Sequential, View, Workspace};
 
 /// A loss and an optimizer that train a model, step by step or epoch by epoch.
 ///
 /// The loop stays yours: [`Trainer::step`] is one mini-batch, [`Trainer::epoch`] one pass over the data with a
-/// call after every step, [`Trainer::evaluate`] the loss over a data set in eval mode. Nothing is printed.
+/// call after every step, [`Trainer::evaluate`] the loss over a data set in eval mode. [`Trainer::fit`] runs the whole:
+/// epochs, validation, metrics, callbacks, a history. Schedule, clipping and accumulation belong to the optimizer
+/// ([`ModelOptimizer`]), regularizers and frozen parts to the model. Nothing is printed.
 ///
 /// # Examples
 /// ```
@@ -36,11 +40,38 @@ use crate::{Error, IntoView, Loss, Result, Scalar, Sequential, View, Workspace};
 /// # Ok::<(), layerwise::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Trainer<L, F: Scalar = f32> {
-    loss: L,
-    optimizer: ModelOptimizer<F>,
+pub struct Trainer<L: Loss<F>, F: Scalar = f32> {
+    pub(super) loss: L,
+    pub(super) optimizer: ModelOptimizer<F>,
+    pub(super) metrics: Vec<Named<dyn Metric<F, Target = L::Target>>>,
+    pub(super) epochs: Option<u64>,
+    pub(super) steps: Option<u64>,
+    pub(super) clock: Clock,
+    pub(super) workspace: Workspace<F>,
     grad: Aligned<F>,
-    workspace: Workspace<F>,
+}
+
+/// A metric under the name that the caller gave it.
+#[derive(Debug)]
+pub(super) struct Named<M: ?Sized> {
+    pub(super) name: String,
+    pub(super) metric: Box<M>,
+}
+
+/// The caller's clock, if there is one.
+#[derive(Default)]
+pub(super) struct Clock(Option<Box<dyn FnMut() -> f64 + Send + Sync>>);
+
+impl Clock {
+    pub(super) fn read(&mut self) -> Option<f64> {
+        self.0.as_mut().map(|clock| clock())
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Clock" } else { "no clock" })
+    }
 }
 
 /// What one training step did.
@@ -76,7 +107,82 @@ pub struct Evaluation {
 impl<F: Scalar, L: Loss<F>> Trainer<L, F> {
     /// Trains by this loss with this optimizer.
     pub fn new(loss: L, optimizer: ModelOptimizer<F>) -> Self {
-        Self { loss, optimizer, grad: Aligned::default(), workspace: Workspace::new() }
+        Self {
+            loss,
+            optimizer,
+            metrics: Vec::new(),
+            epochs: None,
+            steps: None,
+            clock: Clock::default(),
+            workspace: Workspace::new(),
+            grad: Aligned::default(),
+        }
+    }
+
+    /// How many epochs [`Trainer::fit`] trains for, at least 1; default 1, or without limit where
+    /// [`Trainer::steps`] is set.
+    pub fn epochs(mut self, epochs: u64) -> Self {
+        self.epochs = Some(epochs);
+        self
+    }
+
+    /// After how many batches [`Trainer::fit`] ends at the latest, at least 1, also in the middle of an epoch; default
+    /// without limit.
+    ///
+    /// ```
+    /// use layerwise::prelude::*;
+    ///
+    /// let data = Dataset::new(Array2::<f32>::ones((6, 3)).into_dyn(), vec![0; 6])?;
+    /// let mut model = Sequential::builder([3]).add(Linear::new(2)).build()?;
+    /// let mut trainer = Trainer::new(CrossEntropy::new(), ModelOptimizer::new(Sgd::new(), 0.1)).steps(8);
+    /// let history = trainer.fit(&mut model, &mut data.batches(2)?, None)?;
+    /// assert_eq!((history.steps.len(), history.epochs.len()), (8, 3));
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    pub fn steps(mut self, steps: u64) -> Self {
+        self.steps = Some(steps);
+        self
+    }
+
+    /// Adds a figure that [`Trainer::fit`] computes over the validation data after each epoch, under this name.
+    pub fn metric(
+        mut self,
+        name: &str,
+        metric: impl Metric<F, Target = L::Target> + 'static,
+    ) -> Self {
+        self.metrics.push(Named { name: name.into(), metric: Box::new(metric) });
+        self
+    }
+
+    /// Seconds since any moment, for the times in a [`super::History`]. The crate itself reads no clock.
+    ///
+    /// ```
+    /// use layerwise::prelude::*;
+    ///
+    /// let start = std::time::Instant::now();
+    /// let mut trainer = Trainer::new(CrossEntropy::new(), ModelOptimizer::new(Sgd::new(), 0.1))
+    ///     .clock(move || start.elapsed().as_secs_f64());
+    /// let data = Dataset::new(Array2::<f32>::ones((6, 3)).into_dyn(), vec![0; 6])?;
+    /// let mut model = Sequential::builder([3]).add(Linear::new(2)).build()?;
+    /// let history = trainer.fit(&mut model, &mut data.batches(2)?, None)?;
+    /// assert!(history.epochs[0].seconds.unwrap() > 0.0);
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    pub fn clock(mut self, clock: impl FnMut() -> f64 + Send + Sync + 'static) -> Self {
+        self.clock = Clock(Some(Box::new(clock)));
+        self
+    }
+
+    /// Changes the number of epochs of [`Trainer::fit`].
+    pub fn set_epochs(&mut self, epochs: u64) {
+        self.epochs = Some(epochs);
+    }
+
+    pub(super) fn check_limits(&self) -> Result<()> {
+        for (field, limit) in [("epochs", self.epochs), ("steps", self.steps)] {
+            ensure(limit != Some(0), "Trainer", field, "at least 1", 0)?;
+        }
+        Ok(())
     }
 
     /// The loss.

@@ -5,6 +5,7 @@
 //! here knows a case by its name.
 
 mod activations;
+mod averaging;
 mod cases;
 mod check;
 mod coverage;
@@ -127,6 +128,10 @@ reference_tests! {
         "mean_image" "channel_standardize" "feature_standardize" "min_max" => preprocessing::check_scaling;
         "pca_whitening" => preprocessing::check_whitening;
         "one_hot" => preprocessing::check_one_hot;
+    }
+    averages_match_pytorch_update_by_update: "averaging" {
+        "average_polyak" => averaging::check_polyak;
+        "average_ema" => averaging::check_ema;
     }
     whole_networks_train_as_in_pytorch: "network" {
         "network" => networks::check;
