@@ -264,7 +264,7 @@ mod tests {
                 }
                 assert!(dx.iter().zip(&want_dx).all(|(a, b)| (a - b).abs() < 1e-12), "{plan:?}");
                 max_backward(&plan, &winners, &dy, &mut dx);
-                assert_eq!(dx.iter().sum::<f64>(), dy.iter().sum());
+                assert_eq!(dx.iter().sum::<f64>(), dy.iter().sum::<f64>());
             }
         });
     }

@@ -78,7 +78,7 @@ mod tests {
             let x: Vec<f32> = (1..=2 * 15).map(|i| i as f32).collect();
             let (mut y, mut back) = (vec![f32::NAN; 2 * oh * ow], vec![f32::NAN; x.len()]);
             pad(&border, &x, &mut y);
-            assert_eq!(y.iter().sum::<f32>(), x.iter().sum());
+            assert_eq!(y.iter().sum::<f32>(), x.iter().sum::<f32>());
             assert_eq!(y[(oh + sides[0]) * ow + sides[2]], x[15]);
             crop(&border, &y, &mut back);
             assert_eq!(back, x);
