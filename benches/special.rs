@@ -19,7 +19,7 @@ criterion_group! {
         .sample_size(15)
         .warm_up_time(Duration::from_millis(60))
         .measurement_time(Duration::from_millis(200));
-    targets = one_thread, two_threads
+    targets = special
 }
 criterion_main!(benches);
 
@@ -29,25 +29,15 @@ const CHANNELS: usize = 32;
 const SIDE: usize = 28;
 const FEATURES: usize = 1024;
 
-fn one_thread(c: &mut Criterion) {
-    on_threads(c, 1);
-}
-
-fn two_threads(c: &mut Criterion) {
-    on_threads(c, 2);
-}
-
-fn on_threads(c: &mut Criterion, threads: usize) {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
-    pool.install(|| {
-        let mut group = c.benchmark_group(format!("special/{threads}"));
-        slopes(&mut group);
-        pieces(&mut group);
-        masks(&mut group);
-        pooling(&mut group);
-        connections(&mut group);
-        group.finish();
-    });
+/// In rayon's global pool: `RAYON_NUM_THREADS` says how many threads.
+fn special(c: &mut Criterion) {
+    let mut group = c.benchmark_group("special");
+    slopes(&mut group);
+    pieces(&mut group);
+    masks(&mut group);
+    pooling(&mut group);
+    connections(&mut group);
+    group.finish();
 }
 
 type Group<'a> = BenchmarkGroup<'a, WallTime>;
