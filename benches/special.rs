@@ -7,21 +7,11 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkGroup, Criterion, Throughput};
 use layerwise::Seed;
 use layerwise::kernels::drop_connect::{self, Masks, Sizes};
 use layerwise::kernels::fractional_pool::{self, Geometry, Regions};
 use layerwise::kernels::{mask, maxout, noise, prelu};
-
-criterion_group! {
-    name = benches;
-    config = Criterion::default()
-        .sample_size(15)
-        .warm_up_time(Duration::from_millis(60))
-        .measurement_time(Duration::from_millis(200));
-    targets = special
-}
-criterion_main!(benches);
 
 const BATCH: usize = 64;
 /// Channels and side of the images.
@@ -29,15 +19,26 @@ const CHANNELS: usize = 32;
 const SIDE: usize = 28;
 const FEATURES: usize = 1024;
 
-/// In rayon's global pool: `RAYON_NUM_THREADS` says how many threads.
-fn special(c: &mut Criterion) {
-    let mut group = c.benchmark_group("special");
-    slopes(&mut group);
-    pieces(&mut group);
-    masks(&mut group);
-    pooling(&mut group);
-    connections(&mut group);
-    group.finish();
+fn main() {
+    for threads in [1, 2] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        // Criterion cannot be sent into a pool: it is made there.
+        pool.install(|| {
+            let mut criterion = Criterion::default()
+                .sample_size(15)
+                .warm_up_time(Duration::from_millis(60))
+                .measurement_time(Duration::from_millis(200))
+                .configure_from_args();
+            let mut group = criterion.benchmark_group(format!("special/{threads}"));
+            slopes(&mut group);
+            pieces(&mut group);
+            masks(&mut group);
+            pooling(&mut group);
+            connections(&mut group);
+            group.finish();
+        });
+    }
+    Criterion::default().configure_from_args().final_summary();
 }
 
 type Group<'a> = BenchmarkGroup<'a, WallTime>;
