@@ -411,11 +411,6 @@ impl<F: Scalar> Buffer<F> {
         self.value.view()
     }
 
-    /// Length of each axis.
-    pub fn shape(&self) -> &[usize] {
-        self.value.shape()
-    }
-
     /// The value in row-major order.
     pub fn as_slice(&self) -> &[F] {
         self.value.as_slice().expect("Buffer keeps row-major order")
