@@ -167,6 +167,16 @@ pub mod guide {
         #![doc = include_str!("../docs/regularization.md")]
     }
 
+    /// Runs, rates, averages, ensembles, pretrained models.
+    pub mod training {
+        #![doc = include_str!("../docs/training.md")]
+    }
+
+    /// Searching for hyperparameters.
+    pub mod search {
+        #![doc = include_str!("../docs/search.md")]
+    }
+
     /// Why the numbers that a network starts from decide whether it learns.
     pub mod initialization {
         #![doc = include_str!("../docs/initialization.md")]

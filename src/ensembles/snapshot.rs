@@ -1,9 +1,11 @@
 //! Several models out of one run.
 
+use std::path::PathBuf;
+
 use super::Ensemble;
 use crate::error::ensure;
 use crate::training::{Callback, Run, Weights};
-use crate::{Result, Scalar, Sequential};
+use crate::{Error, Result, Scalar, Sequential};
 
 /// Keeps the weights at the end of each cycle of the learning rate: an ensemble for the price of one run.
 ///
@@ -30,7 +32,7 @@ use crate::{Result, Scalar, Sequential};
 /// ```
 ///
 /// # Errors
-/// The run fails with [`crate::Error::Setting`] for a cycle of 0 steps.
+/// The run fails with [`Error::Setting`] for a cycle of 0 steps, and as [`Snapshots::take`].
 ///
 /// # References
 /// Huang et al. 2017, "Snapshot Ensembles: Train 1, Get M for Free".
@@ -38,14 +40,46 @@ use crate::{Result, Scalar, Sequential};
 pub struct Snapshots<F: Scalar = f32> {
     cycle: u64,
     most: usize,
-    weights: Vec<Weights<F>>,
+    folder: Option<PathBuf>,
+    kept: Vec<Kept<F>>,
+    taken: u64,
     taken_at: u64,
+}
+
+/// Where a snapshot is.
+#[derive(Debug, Clone)]
+enum Kept<F: Scalar> {
+    Memory(Weights<F>),
+    File(PathBuf),
 }
 
 impl<F: Scalar> Snapshots<F> {
     /// `cycle`: updates in a cycle, at least 1; for [`crate::schedules::SnapshotCycles`] `⌈steps / cycles⌉`.
     pub fn every(cycle: u64) -> Self {
-        Self { cycle, most: usize::MAX, weights: Vec::new(), taken_at: 0 }
+        let (most, kept) = (usize::MAX, Vec::new());
+        Self { cycle, most, folder: None, kept, taken: 0, taken_at: 0 }
+    }
+
+    /// Keeps snapshots as files in this folder, which must exist, and not in memory: `snapshot_0.safetensors` and so on, as
+    /// [`Sequential::save`] writes them. One that [`Snapshots::keep`] gives up is removed.
+    ///
+    /// ```
+    /// use layerwise::ensembles::Snapshots;
+    /// use layerwise::prelude::*;
+    ///
+    /// let folder = std::env::temp_dir().join(format!("layerwise-snapshots-{}", std::process::id()));
+    /// std::fs::create_dir_all(&folder).unwrap();
+    /// let model = Sequential::builder([4]).add(Linear::new(3)).build()?;
+    /// let mut snapshots = Snapshots::every(100).folder(&folder);
+    /// snapshots.take(&model)?;
+    /// assert!(folder.join("snapshot_0.safetensors").exists());
+    /// assert_eq!(snapshots.ensemble(&model, 1)?.members().len(), 1);
+    /// # std::fs::remove_dir_all(&folder).unwrap();
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
     }
 
     /// Keeps the last `most` only, at least 1; default all.
@@ -56,37 +90,65 @@ impl<F: Scalar> Snapshots<F> {
 
     /// Snapshots kept.
     pub fn len(&self) -> usize {
-        self.weights.len()
+        self.kept.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.weights.is_empty()
+        self.kept.is_empty()
     }
 
-    /// What was kept, oldest first.
-    pub fn weights(&self) -> &[Weights<F>] {
-        &self.weights
+    /// What was kept in memory, oldest first.
+    pub fn weights(&self) -> impl Iterator<Item = &Weights<F>> {
+        self.kept.iter().filter_map(|kept| match kept {
+            Kept::Memory(weights) => Some(weights),
+            Kept::File(_) => None,
+        })
     }
 
     /// Takes a snapshot now.
-    pub fn take(&mut self, model: &Sequential<F>) {
-        self.weights.push(Weights::of(model));
-        let extra = self.weights.len().saturating_sub(self.most.max(1));
-        self.weights.drain(..extra);
+    ///
+    /// # Errors
+    /// [`Error::File`] if it cannot be written, or an old one cannot be removed.
+    pub fn take(&mut self, model: &Sequential<F>) -> Result<()> {
+        let kept = match &self.folder {
+            None => Kept::Memory(Weights::of(model)),
+            Some(folder) => {
+                let path = folder.join(format!("snapshot_{}.safetensors", self.taken));
+                model.save(&path)?;
+                Kept::File(path)
+            }
+        };
+        self.taken += 1;
+        self.kept.push(kept);
+        let extra = self.kept.len().saturating_sub(self.most.max(1));
+        for old in self.kept.drain(..extra) {
+            if let Kept::File(path) = old {
+                std::fs::remove_file(&path).map_err(|source| Error::File {
+                    action: "remove",
+                    path,
+                    source,
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// The ensemble of the last `last` snapshots, copies of `model` with their weights.
     ///
     /// # Errors
-    /// [`crate::Error::Setting`] unless there are so many, at least one; as [`Weights::restore`] for another model.
+    /// [`Error::Setting`] unless there are so many, at least one; as [`Weights::restore`] or [`Sequential::load`] for another
+    /// model.
     pub fn ensemble(&self, model: &Sequential<F>, last: usize) -> Result<Ensemble<F>> {
         let valid = (1..=self.len()).contains(&last);
         let must_be = "from 1 to the number of snapshots";
         ensure(valid, "Snapshots", "last", must_be, format_args!("{last} of {}", self.len()))?;
-        let members = self.weights[self.len() - last..].iter().map(|weights| {
+        let members = self.kept[self.len() - last..].iter().map(|kept| {
             let mut member = model.clone();
-            weights.restore(&mut member)?;
+            match kept {
+                Kept::Memory(weights) => weights.restore(&mut member)?,
+                Kept::File(path) => member.load(path).map(|_| ())?,
+            }
             Ok(member)
         });
         Ensemble::new(members.collect::<Result<Vec<_>>>()?)
@@ -105,7 +167,7 @@ impl<F: Scalar> Callback<F> for Snapshots<F> {
         // Where gradients are gathered, several batches end at one step.
         if steps.is_multiple_of(self.cycle) && steps > self.taken_at {
             self.taken_at = steps;
-            self.take(run.model);
+            self.take(run.model)?;
         }
         Ok(())
     }
@@ -114,7 +176,7 @@ impl<F: Scalar> Callback<F> for Snapshots<F> {
         // The last of ⌈steps / cycles⌉ is cut short unless it divides.
         if !run.has_failed() && 2 * (run.optimizer.steps() - self.taken_at) > self.cycle {
             self.taken_at = run.optimizer.steps();
-            self.take(run.model);
+            self.take(run.model)?;
         }
         Ok(())
     }

@@ -72,7 +72,7 @@ impl<F: Scalar> EarlyStopping<F> {
         StoppingState {
             best: self.best.best,
             waited: self.waited,
-            weights: self.best.weights.clone(),
+            weights: self.best.weights.clone().filter(|_| self.best.best.is_some()),
         }
     }
 
@@ -109,7 +109,7 @@ impl<F: Scalar> Callback<F> for EarlyStopping<F> {
         ensure(valid, "EarlyStopping", "min_delta", "at least 0", self.min_delta)?;
         self.best.monitor.check("EarlyStopping", run)?;
         if !std::mem::take(&mut self.keeps_state) {
-            (self.waited, self.best.best, self.best.weights) = (0, None, None);
+            (self.waited, self.best.best) = (0, None);
         }
         Ok(())
     }
@@ -180,7 +180,7 @@ impl<F: Scalar> BestModel<F> {
 
     /// The best epoch's weights.
     pub fn weights(&self) -> Option<&Weights<F>> {
-        self.best.weights.as_ref()
+        self.best.weights.as_ref().filter(|_| self.best.best.is_some())
     }
 }
 
@@ -192,7 +192,7 @@ impl<F: Scalar> Default for BestModel<F> {
 
 impl<F: Scalar> Callback<F> for BestModel<F> {
     fn fit_begin(&mut self, run: &mut Run<'_, F>) -> Result<()> {
-        (self.best.best, self.best.weights) = (None, None);
+        self.best.best = None;
         self.best.monitor.check("BestModel", run)
     }
 
@@ -228,14 +228,18 @@ impl<F: Scalar> BestWeights<F> {
         self.best = Some((value, run.now.epoch));
         if keep {
             match &mut self.weights {
-                Some(weights) => weights.update(run.model)?,
-                None => self.weights = Some(Weights::of(run.model)),
+                // In the memory of the best before, of this run or the one before it.
+                Some(weights) if weights.check(run.model).is_ok() => weights.update(run.model)?,
+                weights => *weights = Some(Weights::of(run.model)),
             }
         }
         Ok(true)
     }
 
     fn restore(&self, run: &mut Run<'_, F>) -> Result<()> {
-        self.weights.as_ref().map_or(Ok(()), |weights| weights.restore(run.model))
+        let (Some((_, epoch)), Some(weights)) = (self.best, &self.weights) else { return Ok(()) };
+        // The model has them already, if nothing was trained since.
+        let is_last = run.history.last().is_some_and(|last| last.epoch == epoch);
+        if is_last && run.now.batches == 0 { Ok(()) } else { weights.restore(run.model) }
     }
 }

@@ -123,12 +123,28 @@ fn snapshots_are_the_weights_at_the_ends_of_cycles() {
     let mut snapshots = Snapshots::every(4);
     let model = run(12, &mut snapshots);
     assert_eq!(snapshots.len(), 3);
-    assert!(snapshots.weights()[2] == Weights::of(&model));
-    assert!(snapshots.weights()[0] != snapshots.weights()[1]);
+    let kept: Vec<_> = snapshots.weights().collect();
+    assert!(*kept[2] == Weights::of(&model));
+    assert!(kept[0] != kept[1]);
     // ⌈11 / 3⌉ = 4: the last cycle is cut short.
     let mut short = Snapshots::every(4).keep(2);
     run(11, &mut short);
     assert_eq!(short.len(), 2);
+    // In files they are the same.
+    let folder = std::env::temp_dir().join(format!("layerwise-cycles-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let mut files = Snapshots::every(4).folder(&folder).keep(2);
+    run(12, &mut files);
+    assert_eq!((files.len(), files.weights().count()), (2, 0));
+    assert!(!folder.join("snapshot_0.safetensors").exists());
+    let members = |snapshots: &Snapshots| {
+        let ensemble = snapshots.ensemble(&model, 2).expect("two");
+        ensemble.members().iter().map(Weights::of).collect::<Vec<_>>()
+    };
+    assert!(members(&files) == members(&snapshots));
+    std::fs::remove_dir_all(&folder).expect("it is there");
+    let mut nowhere = Snapshots::every(4).folder(folder.join("not there"));
+    assert!(text(nowhere.take(&model)).starts_with("cannot "));
     let mut x = data.samples().to_owned();
     x.mapv_inplace(|x| x * 2.0);
     let ensemble = snapshots.ensemble(&model, 1).expect("the last");
