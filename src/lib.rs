@@ -177,6 +177,18 @@ pub mod guide {
         #![doc = include_str!("../docs/search.md")]
     }
 
+    /// What goes wrong on the way downhill, and what helps.
+    #[cfg(feature = "digits")]
+    pub mod optimization {
+        #![doc = include_str!("../docs/optimization.md")]
+    }
+
+    /// Why a network with batch normalization minds rates and initial weights less.
+    #[cfg(feature = "digits")]
+    pub mod batch_normalization {
+        #![doc = include_str!("../docs/batch_normalization.md")]
+    }
+
     /// Why the numbers that a network starts from decide whether it learns.
     pub mod initialization {
         #![doc = include_str!("../docs/initialization.md")]

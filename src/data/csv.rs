@@ -1,6 +1,6 @@
 //! Tables of comma-separated values.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::Read;
 
 use csv::{ErrorKind, ReaderBuilder, StringRecord};
@@ -15,6 +15,8 @@ const CSV: &str = "CSV";
 ///
 /// Every feature must be a finite number; classes may be any text. Quoting is that of RFC 4180. Empty lines are passed
 /// over; an error in a line behind some names the first of them.
+///
+/// Memory follows what was read: the table as numbers, one name for each class, and the longest row.
 ///
 /// # Examples
 /// ```
@@ -98,22 +100,26 @@ impl Csv {
     /// number, an empty class, text that is not UTF-8, or a column that does not exist; [`Error::Data`] if
     /// there is no row or no feature; [`Error::Io`] if reading fails.
     pub fn classes<F: Scalar>(&self, reader: impl Read, target: &str) -> Result<CsvClasses<F>> {
-        let (mut samples, mut labels) = (Vec::new(), Vec::new());
+        // A class's name is kept once, with a number in the order of appearance.
+        let (mut samples, mut labels, mut found) = (Vec::new(), Vec::new(), BTreeMap::new());
         let names = self.rows(reader, &[target], |row, columns| {
             row.features(columns, &mut samples)?;
             let (column, label) = (columns.targets[0], row.text(columns.targets[0]));
             if label.is_empty() {
                 return Err(row.wrong(column, "a class"));
             }
-            labels.push(label.to_owned());
+            let next = found.len();
+            labels.push(match found.get(label) {
+                Some(&number) => number,
+                None => *found.entry(label.to_owned()).or_insert(next),
+            });
             Ok(())
         })?;
-        let classes: Vec<String> =
-            labels.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
-        let targets =
-            labels.iter().map(|label| classes.partition_point(|class| class < label)).collect();
-        let data = Dataset::new(array(samples, labels.len(), names.len()), targets)?;
-        Ok(CsvClasses { data, features: names, classes })
+        let mut alphabetical = vec![0; found.len()];
+        found.values().enumerate().for_each(|(place, &number)| alphabetical[number] = place);
+        labels.iter_mut().for_each(|label: &mut usize| *label = alphabetical[*label]);
+        let data = Dataset::new(array(samples, labels.len(), names.len()), labels)?;
+        Ok(CsvClasses { data, features: names, classes: found.into_keys().collect() })
     }
 
     /// Reads a table whose columns `targets` hold values.
@@ -173,10 +179,10 @@ impl Csv {
             }
             each(row, columns)?;
         }
-        let Some(columns) = columns else {
+        let Some(Columns { mut names, features, .. }) = columns else {
             return Err(Error::Data("the table is empty".into()));
         };
-        Ok(columns.features.iter().map(|&column| columns.names[column].clone()).collect())
+        Ok(features.iter().map(|&column| std::mem::take(&mut names[column])).collect())
     }
 
     /// Which column is what, from the first line.

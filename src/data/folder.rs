@@ -1,21 +1,17 @@
 //! Folders of image files.
 
 use std::fs::read_dir;
-use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use image::imageops::FilterType;
-use image::{DynamicImage, ImageReader, Limits};
-
-use super::{Dataset, Source};
+use super::{Dataset, Source, picture};
 use crate::kernels::parallel::{self, Cost, Read, Write};
 use crate::{Error, Result, Scalar, Shape};
 
 /// PNG and JPEG files in folders, one folder for each class, decoded and resized when they are read.
 ///
 /// Classes are the folders' names in alphabetical order. Pixels are numbers from 0 to 1; images become grey or
-/// RGB and `[height, width]` as asked for, by averaging the pixels around (a triangle filter). Only the batch in
+/// RGB and `[height, width]` as asked for, as [`super::read_image`] does it. Only the batch in
 /// use is in memory; [`ImageFolder::load`] holds all of it.
 ///
 /// # Examples
@@ -68,20 +64,13 @@ impl ImageFolder {
     /// [`ImageFolder::unreadable`].
     pub fn open(root: impl AsRef<Path>, shape: impl Into<Shape>) -> Result<Self> {
         let (root, shape) = (root.as_ref(), shape.into());
-        if !matches!(shape.dims(), [1 | 3, 1..=MOST, 1..=MOST]) {
-            return Err(Error::Setting {
-                kind: "ImageFolder",
-                field: "shape",
-                must_be: "[1 or 3, height, width], each at most 65535",
-                got: shape.to_string(),
-            });
-        }
+        picture::check_shape("ImageFolder", &shape)?;
         let mut folder =
             Self { files: Vec::new(), classes: Vec::new(), shape, unreadable: Vec::new() };
         for class in entries(root)?.into_iter().filter(|path| path.is_dir()) {
             let name = class.file_name().unwrap_or_default().to_string_lossy().into_owned();
             for file in entries(&class)?.into_iter().filter(|path| !path.is_dir()) {
-                match read(&file).and_then(|bytes| check_header(&bytes)) {
+                match read(&file).and_then(|bytes| picture::check_header(&bytes)) {
                     Ok(()) => folder.files.push((file, folder.classes.len())),
                     Err(cause) => folder.unreadable.push(Unreadable { path: file, cause }),
                 }
@@ -139,25 +128,7 @@ impl ImageFolder {
 
     /// Decodes, resizes and scales one image.
     fn decode<F: Scalar>(&self, path: &Path, into: &mut [F]) -> Result<(), String> {
-        let image = decode(&read(path)?)?;
-        let [channels, height, width] = self.shape.image().map_err(|error| error.to_string())?;
-        // At most 65,535: checked when the folder was opened.
-        let image = match (image.width() as usize, image.height() as usize) {
-            (w, h) if (w, h) == (width, height) => image,
-            _ => image.resize_exact(width as u32, height as u32, FilterType::Triangle),
-        };
-        let bytes = if channels == 1 {
-            image.into_luma8().into_raw()
-        } else {
-            image.into_rgb8().into_raw()
-        };
-        let table = super::idx::scaled::<F>(1.0 / 255.0);
-        for (pixel, values) in bytes.chunks_exact(channels).enumerate() {
-            for (channel, &value) in values.iter().enumerate() {
-                into[channel * height * width + pixel] = table[usize::from(value)];
-            }
-        }
-        Ok(())
+        picture::decode(&read(path)?, &self.shape, into)
     }
 }
 
@@ -213,39 +184,6 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Longest side of an image.
-const MOST: usize = 65_535;
-
-/// Most bytes of pixels for each byte of a file: deflate, the tighter of the two codecs, packs at most 1,032 into one.
-const DENSEST: u64 = 1_100;
-
-fn reader(bytes: &[u8]) -> Result<ImageReader<Cursor<&[u8]>>, String> {
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
-    let mut reader = reader.map_err(|error| error.to_string())?;
-    let mut limits = Limits::default();
-    (limits.max_image_width, limits.max_image_height) = (Some(MOST as u32), Some(MOST as u32));
-    limits.max_alloc = Some((bytes.len() as u64).saturating_mul(DENSEST).saturating_add(1 << 16));
-    reader.limits(limits);
-    Ok(reader)
-}
-
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| error.to_string())
-}
-
-/// Looks at the header of an image file alone.
-fn check_header(bytes: &[u8]) -> Result<(), String> {
-    let (width, height) = reader(bytes)?.into_dimensions().map_err(|error| error.to_string())?;
-    // A header may claim what it likes; the file cannot hold more than so much.
-    let pixels = u64::from(width) * u64::from(height);
-    if pixels == 0 || pixels > (bytes.len() as u64).saturating_mul(DENSEST) {
-        let len = bytes.len();
-        return Err(format!("claims {width} × {height} pixels in {len} bytes"));
-    }
-    Ok(())
-}
-
-fn decode(bytes: &[u8]) -> Result<DynamicImage, String> {
-    check_header(bytes)?;
-    reader(bytes)?.decode().map_err(|error| error.to_string())
 }

@@ -7,7 +7,7 @@
 //! | read CIFAR-10 and CIFAR-100 | [`read_cifar10`], [`read_cifar100`] |
 //! | read CSV (feature `csv`) | `Csv` |
 //! | read NumPy's `.npy`, and `.npz` (feature `npz`) | [`read_npy`], `read_npz` |
-//! | read folders of images, one for each class (feature `image`) | `ImageFolder` |
+//! | read folders of images, one for each class (feature `image`), and single ones | `ImageFolder`, `read_image` |
 //! | have some real data at once (feature `digits`) | `digits` |
 //! | divide data | [`Dataset::split`], [`Dataset::split_stratified`], [`k_folds`], [`stratified_k_folds`] |
 //! | hand samples out in batches | [`Dataset::batches`], [`Batches`] |
@@ -31,6 +31,8 @@ mod npy;
 mod npz;
 mod order;
 mod parts;
+#[cfg(feature = "image")]
+mod picture;
 mod prefetch;
 mod source;
 mod split;
@@ -52,6 +54,8 @@ pub use npy::read_npy;
 #[cfg(feature = "npz")]
 pub use npz::read_npz;
 pub use parts::{Concat, Subset};
+#[cfg(feature = "image")]
+pub use picture::read_image;
 pub use prefetch::Prefetch;
 pub use source::Source;
 pub use split::{Fold, k_folds, stratified_k_folds};

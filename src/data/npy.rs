@@ -3,6 +3,7 @@
 //! Read here and not by one of the crates for it: those take memory as the header says before they see data, and
 //! bring a grammar for Python literals with some twenty crates, for a header of three fields.
 
+use std::cmp::Ordering;
 use std::io::Read;
 
 use ndarray::{ArrayD, IxDyn, ShapeBuilder};
@@ -34,37 +35,38 @@ const NPY: &str = "NPY";
 /// [`Error::Format`] if the header is not understood, elements are of another kind, or the stream is shorter
 /// or longer than its header says; [`Error::Io`] if reading fails.
 ///
+/// # Memory
+/// Whatever a header claims, a stream that turns out wrong has cost at most twice its own length; a good one costs
+/// the array, and where `F` is wider than the elements their bytes besides. An array in Fortran order is copied once.
+///
 /// # References
 /// The format is described in NumPy's `numpy.lib.format`, versions 1.0 to 3.0.
 pub fn read_npy<F: Scalar>(mut reader: impl Read) -> Result<ArrayD<F>> {
     let header = Header::read(&mut reader)?;
-    let count = header.shape.numel();
-    let mut values = Vec::new();
-    // The header is not trusted with memory: the array grows as data comes, up to what the header says.
-    let mut chunk = [0; 8192];
-    while values.len() < count {
-        let most = (count - values.len()).saturating_mul(header.kind.size()).min(chunk.len());
-        let got = read_some(&mut reader, &mut chunk[..most], header.kind.size())?;
-        if got == 0 {
-            return Err(header.wrong_length(&values.len().to_string(), "the stream is cut off"));
-        }
-        let elements = chunk[..got].chunks_exact(header.kind.size());
-        if values.capacity() - values.len() < elements.len() {
-            values.reserve_exact(values.len().max(elements.len()).min(count - values.len()));
-        }
-        values.extend(elements.map(|bytes| header.number::<F>(bytes)));
+    header.array(reader)
+}
+
+/// As [`read_npy`], of a stream that is known to have `len` bytes: a header that claims another length is an error
+/// before anything else is read.
+#[cfg(feature = "npz")]
+pub(super) fn read_npy_of<F: Scalar>(mut reader: impl Read, len: usize) -> Result<ArrayD<F>> {
+    let header = Header::read(&mut reader)?;
+    let (elements, rest) = (len.saturating_sub(header.len), header.kind.size());
+    match elements.cmp(&header.shape.numel().saturating_mul(rest)) {
+        Ordering::Equal => header.array(reader),
+        Ordering::Less => Err(header.cut_off(elements / rest)),
+        Ordering::Greater => Err(header.too_long()),
     }
-    if read_some(&mut reader, &mut [0], 1)? > 0 {
-        return Err(header.wrong_length("more", "the header is wrong"));
-    }
-    let shape = IxDyn(header.shape.dims());
-    let array = ArrayD::from_shape_vec(shape.set_f(header.fortran_order), values)
-        .map_err(|_| Error::format(NPY, format!("{} is too large for memory", header.shape)))?;
-    Ok(if header.fortran_order { array.as_standard_layout().into_owned() } else { array })
 }
 
 /// What stands before the elements.
 struct Header {
+    /// Its bytes.
+    #[cfg_attr(
+        not(feature = "npz"),
+        expect(dead_code, reason = "archives know how long a member is")
+    )]
+    len: usize,
     kind: Kind,
     little_endian: bool,
     fortran_order: bool,
@@ -111,16 +113,16 @@ impl Header {
                 ),
             ));
         }
-        let len = match start[6] {
+        let (len, before) = match start[6] {
             1 => {
                 let mut len = [0; 2];
                 fill(reader, &mut len)?;
-                u32::from(u16::from_le_bytes(len))
+                (u32::from(u16::from_le_bytes(len)), start.len() + 2)
             }
             2 | 3 => {
                 let mut len = [0; 4];
                 fill(reader, &mut len)?;
-                u32::from_le_bytes(len)
+                (u32::from_le_bytes(len), start.len() + 4)
             }
             version => {
                 return Err(Error::format(
@@ -135,11 +137,14 @@ impl Header {
         if text.len() as u64 != u64::from(len) {
             return Err(Error::format(NPY, "the stream ends inside the header"));
         }
-        Self::parse(&String::from_utf8_lossy(&text))
+        let text = std::str::from_utf8(&text)
+            .map_err(|_| Error::format(NPY, "the header is not UTF-8 text"))?;
+        Self::parse(text, before)
     }
 
     /// From a Python dictionary: `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`.
-    fn parse(text: &str) -> Result<Self> {
+    /// `before`: bytes before it.
+    fn parse(text: &str, before: usize) -> Result<Self> {
         let descr = field(text, "descr")?;
         let name = descr.strip_prefix(['\'', '"']).and_then(|rest| rest.split(['\'', '"']).next());
         let name = name.unwrap_or(descr);
@@ -165,7 +170,61 @@ impl Header {
             }
         };
         let shape = shape(field(text, "shape")?)?;
-        Ok(Self { kind, little_endian: !name.starts_with('>'), fortran_order, shape })
+        let len = before + text.len();
+        Ok(Self { len, kind, little_endian: !name.starts_with('>'), fortran_order, shape })
+    }
+
+    /// The array, from a reader that stands behind the header and is read to its end.
+    fn array<F: Scalar>(self, reader: impl Read) -> Result<ArrayD<F>> {
+        let values = if self.kind.size() < size_of::<F>() {
+            self.widened(reader)?
+        } else {
+            self.streamed(reader)?
+        };
+        let shape = IxDyn(self.shape.dims());
+        let array = ArrayD::from_shape_vec(shape.set_f(self.fortran_order), values)
+            .map_err(|_| Error::format(NPY, format!("{} is too large for memory", self.shape)))?;
+        Ok(if self.fortran_order { array.as_standard_layout().into_owned() } else { array })
+    }
+
+    /// Elements that take no more memory as `F` than in the stream. The header is not trusted with memory: the array
+    /// grows as data comes, up to what the header says.
+    fn streamed<F: Scalar>(&self, mut reader: impl Read) -> Result<Vec<F>> {
+        let (size, count) = (self.kind.size(), self.shape.numel());
+        let (mut values, mut chunk) = (Vec::new(), [0; 8192]);
+        while values.len() < count {
+            let most = (count - values.len()).saturating_mul(size).min(chunk.len());
+            let got = read_some(&mut reader, &mut chunk[..most], size)?;
+            if got == 0 {
+                return Err(self.cut_off(values.len()));
+            }
+            let elements = chunk[..got].chunks_exact(size);
+            if values.capacity() - values.len() < elements.len() {
+                values.reserve_exact(values.len().max(elements.len()).min(count - values.len()));
+            }
+            values.extend(elements.map(|bytes| self.number::<F>(bytes)));
+        }
+        if read_some(&mut reader, &mut [0], 1)? > 0 {
+            return Err(self.too_long());
+        }
+        Ok(values)
+    }
+
+    /// Elements that take more memory as `F` than in the stream: first their bytes, so that a stream that is not what
+    /// its header says never costs more than it is long.
+    fn widened<F: Scalar>(&self, reader: impl Read) -> Result<Vec<F>> {
+        let size = self.kind.size();
+        let expected = self.shape.numel().saturating_mul(size);
+        let limit = u64::try_from(expected).unwrap_or(u64::MAX).saturating_add(1);
+        let mut bytes = Vec::new();
+        reader.take(limit).read_to_end(&mut bytes).map_err(io)?;
+        match bytes.len().cmp(&expected) {
+            Ordering::Equal => {
+                Ok(bytes.chunks_exact(size).map(|bytes| self.number(bytes)).collect())
+            }
+            Ordering::Less => Err(self.cut_off(bytes.len() / size)),
+            Ordering::Greater => Err(self.too_long()),
+        }
     }
 
     fn number<F: Scalar>(&self, bytes: &[u8]) -> F {
@@ -187,6 +246,14 @@ impl Header {
         })
     }
 
+    fn cut_off(&self, got: usize) -> Error {
+        self.wrong_length(&got.to_string(), "the stream is cut off")
+    }
+
+    fn too_long(&self) -> Error {
+        self.wrong_length("more", "the header is wrong")
+    }
+
     fn wrong_length(&self, got: &str, why: &str) -> Error {
         let needed = self.shape.numel();
         Error::format(NPY, format!("needs {needed} elements for {}, got {got}; {why}", self.shape))
@@ -205,18 +272,22 @@ fn field<'a>(text: &'a str, key: &str) -> Result<&'a str> {
     }
 }
 
+/// Most axes of an array: NumPy's own limit. More would only cost memory.
+const MOST_AXES: usize = 64;
+
 /// From a Python tuple: `(3, 4)`, `(3,)`, `()`.
 fn shape(text: &str) -> Result<Shape> {
     let dims = text.strip_prefix('(').and_then(|rest| rest.split_once(')')).map(|(dims, _)| dims);
     let dims = dims.map(|dims| {
         let dims = dims.split(',').map(str::trim).filter(|dim| !dim.is_empty());
-        dims.map(|dim| dim.trim_end_matches('L').parse().ok()).collect::<Option<Vec<usize>>>()
+        let dims = dims.take(MOST_AXES + 1).map(|dim| dim.trim_end_matches('L').parse().ok());
+        dims.collect::<Option<Vec<usize>>>()
     });
     match dims.flatten() {
-        Some(dims) => Ok(dims.into()),
-        None => Err(Error::format(
+        Some(dims) if dims.len() <= MOST_AXES => Ok(dims.into()),
+        _ => Err(Error::format(
             NPY,
-            format!("shape must be a tuple of lengths, got {}", short(text)),
+            format!("shape must be a tuple of at most {MOST_AXES} lengths, got {}", short(text)),
         )),
     }
 }

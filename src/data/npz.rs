@@ -1,12 +1,13 @@
 //! NumPy's `.npz` format: a ZIP archive of `.npy` members.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read};
 
-use miniz_oxide::inflate::decompress_to_vec_with_limit;
+use miniz_oxide::inflate::stream::{InflateState, inflate};
+use miniz_oxide::{DataFormat, MZError, MZFlush, MZStatus};
 use ndarray::ArrayD;
 
-use super::read_npy;
+use super::npy::read_npy_of;
 use crate::{Error, Result, Scalar};
 
 const NPZ: &str = "NPZ";
@@ -25,6 +26,11 @@ const NPZ: &str = "NPZ";
 /// # Ok::<(), layerwise::Error>(())
 /// ```
 ///
+/// # Memory
+/// The file, which takes up to twice its length while it is read, and the arrays. Members are unpacked piece by piece:
+/// memory follows what has come out, never what is claimed. An archive whose members share data is refused: so a
+/// small one cannot unpack to more than deflate's 1,032 times its length.
+///
 /// # Errors
 /// [`Error::Format`] if the archive or a member is broken or of another kind; [`Error::Io`] if reading fails.
 pub fn read_npz<F: Scalar>(mut reader: impl Read) -> Result<BTreeMap<String, ArrayD<F>>> {
@@ -32,19 +38,33 @@ pub fn read_npz<F: Scalar>(mut reader: impl Read) -> Result<BTreeMap<String, Arr
     reader
         .read_to_end(&mut file)
         .map_err(|source| Error::Io { action: "read NPZ data", source })?;
-    let mut arrays = BTreeMap::new();
-    for member in directory(&file)? {
+    // Reading took up to twice that.
+    file.shrink_to_fit();
+    let (mut arrays, mut packed) = (BTreeMap::new(), 0);
+    let (count, mut at) = directory(&file)?;
+    for _ in 0..count {
+        let member = Member::read(&file, &mut at)?;
+        packed += member.compressed;
+        if packed > file.len() {
+            return Err(Error::format(NPZ, "members share data; the archive is not NumPy's"));
+        }
         let name = member.name.strip_suffix(".npy").unwrap_or(&member.name).to_owned();
-        let inside = |error| match error {
-            Error::Format { message, .. } => {
-                Error::format(NPZ, format!("member {name}: {message}"))
-            }
-            other => other,
-        };
-        let array = member.read(&file).and_then(|bytes| read_npy(&bytes[..])).map_err(inside)?;
+        let array = member.array(&file).map_err(|error| inside(&name, error))?;
         arrays.insert(name, array);
     }
     Ok(arrays)
+}
+
+/// An error of a member, with its name.
+fn inside(name: &str, error: Error) -> Error {
+    match error {
+        Error::Format { message, .. } => Error::format(NPZ, format!("member {name}: {message}")),
+        // The file is in memory: what failed is the decompressor.
+        Error::Io { source, .. } => {
+            Error::format(NPZ, format!("member {name}: cannot be decompressed: {source}"))
+        }
+        other => other,
+    }
 }
 
 /// An entry of the archive's directory.
@@ -58,8 +78,8 @@ struct Member {
     header: usize,
 }
 
-/// The archive's directory, which stands at its end.
-fn directory(file: &[u8]) -> Result<Vec<Member>> {
+/// How many members there are, and where the directory begins: from the record at the archive's end.
+fn directory(file: &[u8]) -> Result<(usize, usize)> {
     /// The end record without its comment, which has at most 65,535 bytes.
     const END: usize = 22;
     let last = file.len().saturating_sub(END);
@@ -71,32 +91,32 @@ fn directory(file: &[u8]) -> Result<Vec<Member>> {
             "needs a ZIP archive, got no directory; the file is cut off or of another kind",
         ));
     };
-    let (count, mut at) = (short(file, end + 10)?, word(file, end + 16)?);
-    let mut members = Vec::new();
-    for _ in 0..count {
-        if !slice(file, at, 4)?.starts_with(b"PK\x01\x02") {
-            return Err(broken("the directory"));
-        }
-        let [name_len, extra_len, comment_len] =
-            [short(file, at + 28)?, short(file, at + 30)?, short(file, at + 32)?];
-        let name = String::from_utf8_lossy(slice(file, at + 46, name_len)?).into_owned();
-        members.push(Member {
-            name,
-            // A `u16` in the file.
-            method: short(file, at + 10)? as u16,
-            // A `u32` in the file.
-            crc: word(file, at + 16)? as u32,
-            compressed: word(file, at + 20)?,
-            size: word(file, at + 24)?,
-            header: word(file, at + 42)?,
-        });
-        at += 46 + name_len + extra_len + comment_len;
-    }
-    Ok(members)
+    Ok((short(file, end + 10)?, word(file, end + 16)?))
 }
 
 impl Member {
-    fn read(&self, file: &[u8]) -> Result<Vec<u8>> {
+    /// The directory's entry at `at`, which is moved to the next.
+    fn read(file: &[u8], at: &mut usize) -> Result<Self> {
+        let entry = *at;
+        if !slice(file, entry, 4)?.starts_with(b"PK\x01\x02") {
+            return Err(broken("the directory"));
+        }
+        let [name, extra, comment] =
+            [short(file, entry + 28)?, short(file, entry + 30)?, short(file, entry + 32)?];
+        *at += 46 + name + extra + comment;
+        Ok(Self {
+            name: String::from_utf8_lossy(slice(file, entry + 46, name)?).into_owned(),
+            // A `u16` in the file.
+            method: short(file, entry + 10)? as u16,
+            // A `u32` in the file.
+            crc: word(file, entry + 16)? as u32,
+            compressed: word(file, entry + 20)?,
+            size: word(file, entry + 24)?,
+            header: word(file, entry + 42)?,
+        })
+    }
+
+    fn array<F: Scalar>(&self, file: &[u8]) -> Result<ArrayD<F>> {
         const ZIP64: usize = u32::MAX as usize;
         if [self.compressed, self.size, self.header].contains(&ZIP64) {
             return Err(Error::format(NPZ, "is larger than 4 GiB; save it as .npy"));
@@ -106,11 +126,10 @@ impl Member {
         }
         let begin =
             self.header + 30 + short(file, self.header + 26)? + short(file, self.header + 28)?;
-        let data = slice(file, begin, self.compressed)?;
-        let bytes = match self.method {
-            0 => data.to_vec(),
-            8 => decompress_to_vec_with_limit(data, self.size)
-                .map_err(|error| Error::format(NPZ, format!("cannot be decompressed: {error}")))?,
+        let packed = slice(file, begin, self.compressed)?;
+        let state = match self.method {
+            0 => None,
+            8 => Some(InflateState::new_boxed(DataFormat::Raw)),
             method => {
                 return Err(Error::format(
                     NPZ,
@@ -120,10 +139,58 @@ impl Member {
                 ));
             }
         };
-        if bytes.len() != self.size || crc32(&bytes) != self.crc {
+        let mut bytes = Unpack { packed, state, left: self.size, crc: !0 };
+        let array = read_npy_of(&mut bytes, self.size);
+        // To the end, also of a member that is no array: a damaged one should say that it is damaged.
+        let unpacked = io::copy(&mut bytes, &mut io::sink());
+        unpacked.map_err(|source| Error::Io { action: "read NPZ data", source })?;
+        if bytes.left > 0 || !bytes.crc != self.crc {
             return Err(broken("its checksum"));
         }
-        Ok(bytes)
+        array
+    }
+}
+
+/// The bytes of a member, unpacked as they are read: no more than it claims to have.
+struct Unpack<'a> {
+    packed: &'a [u8],
+    /// `None` where they are stored as they are.
+    state: Option<Box<InflateState>>,
+    /// Bytes still to come.
+    left: usize,
+    crc: u32,
+}
+
+impl Read for Unpack<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let most = into.len().min(self.left);
+        let into = &mut into[..most];
+        if into.is_empty() {
+            return Ok(0);
+        }
+        let (consumed, written) = match &mut self.state {
+            None => {
+                let len = into.len().min(self.packed.len());
+                into[..len].copy_from_slice(&self.packed[..len]);
+                (len, len)
+            }
+            Some(state) => {
+                let result = inflate(state, self.packed, into, MZFlush::None);
+                match result.status {
+                    Ok(MZStatus::Ok | MZStatus::StreamEnd) => {}
+                    Ok(MZStatus::NeedDict) => {
+                        return Err(io::Error::other("it needs a dictionary"));
+                    }
+                    Err(MZError::Buf) => return Err(io::Error::other("the data end early")),
+                    Err(_) => return Err(io::Error::other("the data are damaged")),
+                }
+                (result.bytes_consumed, result.bytes_written)
+            }
+        };
+        self.packed = &self.packed[consumed..];
+        self.left -= written;
+        self.crc = crc32(self.crc, &into[..written]);
+        Ok(written)
     }
 }
 
@@ -143,8 +210,8 @@ fn word(file: &[u8], at: usize) -> Result<usize> {
     Ok(slice(file, at, 4)?.iter().rev().fold(0, |number, &byte| (number << 8) | usize::from(byte)))
 }
 
-/// The checksum of ZIP, a table entry for each byte.
-fn crc32(bytes: &[u8]) -> u32 {
+/// The checksum of ZIP, continued: from all ones, and inverted at the end. A table entry for each byte.
+fn crc32(begun: u32, bytes: &[u8]) -> u32 {
     const TABLE: [u32; 256] = {
         let mut table = [0; 256];
         let mut i = 0;
@@ -159,5 +226,5 @@ fn crc32(bytes: &[u8]) -> u32 {
         }
         table
     };
-    !bytes.iter().fold(!0, |crc, &byte| (crc >> 8) ^ TABLE[(crc as u8 ^ byte) as usize])
+    bytes.iter().fold(begun, |crc, &byte| (crc >> 8) ^ TABLE[(crc as u8 ^ byte) as usize])
 }

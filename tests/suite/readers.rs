@@ -68,7 +68,7 @@ fn npy_errors_say_what_is_wrong() {
     );
     assert_eq!(
         with("{'descr': '<f4', 'fortran_order': False, 'shape': (2, x)}"),
-        "NPY: shape must be a tuple of lengths, got `(2, x)}`"
+        "NPY: shape must be a tuple of at most 64 lengths, got `(2, x)}`"
     );
     // A header that promises 2^80 bytes takes no memory.
     let huge = "{'descr': '<f8', 'fortran_order': False, 'shape': (1099511627776, 1099511627776)}";
@@ -235,8 +235,7 @@ mod image_folder {
     use std::path::PathBuf;
 
     use image::{GrayImage, Luma, Rgb, RgbImage};
-    use layerwise::data::ImageFolder;
-    use layerwise::data::Source;
+    use layerwise::data::{ImageFolder, Source, read_image};
 
     use super::text;
 
@@ -293,6 +292,26 @@ mod image_folder {
         let mut batches = Source::<f32>::batches(&folder, 4).expect("not 0");
         let error = text(batches.next_batch());
         assert!(error.starts_with("image: ") && error.contains("a/cut.png: "), "{error}");
+    }
+
+    #[test]
+    fn one_image_is_read_as_a_folder_reads_it() {
+        let root = Folder::new("one");
+        let image = RgbImage::from_fn(9, 5, |x, y| Rgb([(25 * x) as u8, (50 * y) as u8, 7]));
+        image.save(root.at("a/x.png")).expect("saved");
+        let file = std::fs::read(root.at("a/x.png")).expect("there");
+        for shape in [[1, 5, 9], [3, 4, 3], [3, 8, 12]] {
+            let folder = ImageFolder::open(&root.0, shape).expect("one image");
+            let (data, _) = folder.load::<f32>().expect("one image");
+            let x = read_image::<f32>(&file[..], shape).expect("a good file");
+            assert_eq!(x.as_slice(), data.sample(0));
+        }
+        assert_eq!(
+            text(read_image::<f32>(&file[..], [4, 5, 9])),
+            "read_image: shape must be [1 or 3, height, width], each at most 65535, got [4, 5, 9]"
+        );
+        let error = text(read_image::<f32>(&file[..20], [1, 5, 9]));
+        assert!(error.starts_with("image: "), "{error}");
     }
 
     #[test]
