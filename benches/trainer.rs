@@ -17,7 +17,7 @@ use networks::NETWORKS;
 const BATCH: usize = 128;
 /// An epoch of MNIST.
 const BATCHES: usize = 469;
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 7;
 
 fn main() -> Result<()> {
     let [_, network, ..] = &NETWORKS;
