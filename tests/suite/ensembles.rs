@@ -64,17 +64,17 @@ fn an_ensemble_is_measured_like_a_model_on_any_number_of_threads() {
     let mut loss = LogLoss::new();
     evaluate(&ensemble, &mut data.batches(6).expect("not 0"), &mut [&mut loss]).expect("it fits");
     // Log-probabilities are logits: the loss is the logarithm of the mean probability.
-    let p = ensemble.probabilities(&data.samples()).expect("classes");
+    let p = ensemble.probabilities(data.samples()).expect("classes");
     let wanted: f64 = (data.targets().iter().enumerate())
         .map(|(row, &class)| -f64::from(p[[row, class]]).ln() / 20.0)
         .sum();
     assert!((Metric::<f32>::value(&loss) - wanted).abs() < 1e-5);
-    let y = ensemble.predict(&data.samples()).expect("it fits");
+    let y = ensemble.predict(data.samples()).expect("it fits");
     let by_loss = CrossEntropy::new().value(y.view(), data.targets()).expect("good targets");
     assert!((f64::from(by_loss) - wanted).abs() < 1e-5);
     for threads in 1..=3 {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
-        let again = pool.install(|| ensemble.predict(&data.samples())).expect("it fits");
+        let again = pool.install(|| ensemble.predict(data.samples())).expect("it fits");
         assert_eq!(bits(again.view()), bits(y.view()));
     }
 }
