@@ -14,7 +14,7 @@ const NPZ: &str = "NPZ";
 
 /// Reads a NumPy `.npz` stream, as `numpy.savez` and `numpy.savez_compressed` write it: arrays by name.
 ///
-/// Every array is one that [`read_npy`] understands. Checksums are verified. Archives of 4 GiB and more are
+/// Every array is one that [`crate::data::read_npy`] understands. Checksums are verified. Archives of 4 GiB and more are
 /// refused.
 ///
 /// # Examples
