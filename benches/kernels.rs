@@ -3,13 +3,14 @@
 //!
 //! In rayon's global pool: `RAYON_NUM_THREADS=1 cargo bench --bench kernels -- conv/vgg`.
 
+use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{
     BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
 };
 use layerwise::kernels::conv::{self, Plan};
-use layerwise::kernels::gemm::{self, Begin, Mat};
+use layerwise::kernels::gemm::{self, Begin, Mat, Product, Right};
 use layerwise::kernels::norm::{self, Gradients, Known, Sizes, Statistics};
 use layerwise::kernels::{pool, update};
 use layerwise::optimizers::Adam;
@@ -32,12 +33,14 @@ fn random<F: Scalar>(len: usize) -> Vec<F> {
 
 fn gemm_square(c: &mut Criterion) {
     let mut group = c.benchmark_group("gemm/f32");
-    for size in [64, 128, 256, 512, 1024] {
+    peak::<f32>(&mut group);
+    for size in [64, 128, 256, 512, 1024, 2048] {
         product::<f32>(&mut group, "square", [size; 3]);
     }
     group.finish();
     let mut group = c.benchmark_group("gemm/f64");
-    for size in [128, 256, 512] {
+    peak::<f64>(&mut group);
+    for size in [128, 256, 512, 1024] {
         product::<f64>(&mut group, "square", [size; 3]);
     }
     group.finish();
@@ -50,18 +53,45 @@ fn gemm_linear(c: &mut Criterion) {
         product::<f32>(&mut group, "linear", [m, n, k]);
     }
     product::<f32>(&mut group, "linear", [1, 512, 784]);
+    kept::<f32>(&mut group, [128, 512, 784]);
     group.finish();
+}
+
+/// What one core can do at most, to be compared with.
+fn peak<F: Scalar>(group: &mut BenchmarkGroup<'_, WallTime>) {
+    const ROUNDS: usize = 10_000;
+    let micro = F::micro();
+    group.throughput(flops(ROUNDS * micro.peak_round()));
+    group.bench_function("peak", |bencher| {
+        bencher.iter(|| micro.peak(ROUNDS, black_box(F::lit(0.5))));
+    });
 }
 
 /// `A · Bᵀ`, as in a linear layer.
 fn product<F: Scalar>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, [m, n, k]: [usize; 3]) {
     let (a, b) = (random::<F>(m * k), random::<F>(n * k));
     let mut out = vec![F::zero(); m * n];
-    let mut scratch = vec![F::zero(); gemm::scratch_len::<F>(m, n, k)];
+    let (a, b) = (Mat::new(&a, k), Right::Plain(Mat::transposed(&b, k)));
+    let product = Product { sizes: [m, n, k], a, b, begin: Begin::Zero, relu: false };
+    let mut scratch = vec![F::zero(); product.scratch_len()];
     group.throughput(flops(m * n * k));
     group.bench_function(format!("{name}/{m}x{n}x{k}"), |bencher| {
-        let (a, b) = (Mat::new(&a, k), Mat::transposed(&b, k));
-        bencher.iter(|| gemm::gemm(m, n, k, a, b, &mut out, Begin::Zero, &mut scratch));
+        bencher.iter(|| product.write(&mut out, &mut scratch));
+    });
+}
+
+/// The same with a right factor that is kept packed, as in inference.
+fn kept<F: Scalar>(group: &mut BenchmarkGroup<'_, WallTime>, [m, n, k]: [usize; 3]) {
+    let (a, b) = (random::<F>(m * k), random::<F>(n * k));
+    let (mut out, mut packed) =
+        (vec![F::zero(); m * n], vec![F::zero(); gemm::right_len::<F>(n, k)]);
+    gemm::pack_right(n, k, Mat::transposed(&b, k), &mut packed);
+    let (a, b) = (Mat::new(&a, k), Right::Packed(&packed));
+    let product = Product { sizes: [m, n, k], a, b, begin: Begin::Zero, relu: true };
+    let mut scratch = vec![F::zero(); product.scratch_len()];
+    group.throughput(flops(m * n * k));
+    group.bench_function(format!("kept/{m}x{n}x{k}"), |bencher| {
+        bencher.iter(|| product.write(&mut out, &mut scratch));
     });
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::kernels::aligned::Aligned;
 use crate::param::Stamp;
 use crate::{Param, Scalar};
 
@@ -37,7 +38,9 @@ struct Entry<F> {
     form: usize,
     /// The value it was made from; `None` while it is being made.
     stamp: Option<Stamp>,
-    data: Vec<F>,
+    data: Aligned<F>,
+    /// Elements of `data` that were made.
+    len: usize,
 }
 
 impl<F: Scalar> Kept<F> {
@@ -54,21 +57,17 @@ impl<F: Scalar> Kept<F> {
         make: impl FnOnce(&mut [F]),
     ) -> &[F] {
         let at = self.0.iter().position(|entry| entry.form == form).unwrap_or_else(|| {
-            self.0.push(Entry { form, stamp: None, data: Vec::new() });
+            self.0.push(Entry { form, stamp: None, data: Aligned::default(), len: 0 });
             self.0.len() - 1
         });
         let entry = &mut self.0[at];
-        if entry.stamp != Some(param.stamp()) || entry.data.len() != len {
+        if entry.stamp != Some(param.stamp()) || entry.len != len {
             entry.stamp = None;
-            if entry.data.len() != len {
-                entry.data.clear();
-                entry.data.reserve_exact(len);
-                entry.data.resize(len, F::zero());
-            }
-            make(&mut entry.data);
-            entry.stamp = Some(param.stamp());
+            assert!(entry.data.try_grow(len), "there is memory for {len} elements to be kept");
+            make(&mut entry.data[..len]);
+            (entry.stamp, entry.len) = (Some(param.stamp()), len);
         }
-        &entry.data
+        &entry.data[..len]
     }
 
     /// Elements in memory.

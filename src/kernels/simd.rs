@@ -73,6 +73,19 @@ fn detect() -> Level {
     Level::Portable
 }
 
+/// Asks for the cache lines of `len` elements, to be written soon. A hint: no address is wrong.
+#[inline(always)]
+pub fn prefetch<T>(from: *const T, len: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for at in (0..len).step_by(64 / size_of::<T>().clamp(1, 64)) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(at).cast()) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, len);
+}
+
 /// Compiles the body of a function once for each [`Level`] and picks at run time.
 ///
 /// The body contains no fused multiply-add, so element-wise functions give the same bits at every level.
