@@ -98,7 +98,8 @@ pub struct Param<F: Scalar = f32> {
     stamp: Stamp,
     /// Contiguous and row-major, always.
     value: ArrayD<F>,
-    /// Made at the first backward: a model that only predicts holds none. Zero whenever `written` is false.
+    /// Made at the first backward: a model that only predicts holds none. What it holds while `written` is false
+    /// means nothing: whoever writes first clears it or overwrites it.
     grad: Option<ArrayD<F>>,
     written: bool,
     role: Role,
@@ -210,18 +211,33 @@ impl<F: Scalar> Param<F> {
 
     /// The gradient to add to, or `None` if this parameter is frozen. Marks the gradient as written.
     pub fn grad_mut(&mut self) -> Option<ViewMut<'_, F>> {
+        let dim = self.value.raw_dim();
+        let (grad, fresh) = self.grad_place()?;
+        if fresh {
+            grad.fill(F::zero());
+        }
+        ViewMut::from_shape(dim, grad).ok()
+    }
+
+    /// The gradient to add to as a slice, as kernels want it.
+    pub(crate) fn grad_slice(&mut self) -> Option<&mut [F]> {
+        let (grad, fresh) = self.grad_place()?;
+        if fresh {
+            grad.fill(F::zero());
+        }
+        Some(grad)
+    }
+
+    /// The gradient as a slice, or `None` if this parameter is frozen, and whether nothing was written yet: then every
+    /// element is to be overwritten, which saves a pass over memory. Else it is to be added to. Marks it as written.
+    pub(crate) fn grad_place(&mut self) -> Option<(&mut [F], bool)> {
         if !self.trainable {
             return None;
         }
-        self.written = true;
+        let fresh = !std::mem::replace(&mut self.written, true);
         let dim = self.value.raw_dim();
-        Some(self.grad.get_or_insert_with(|| ArrayD::zeros(dim)).view_mut())
-    }
-
-    /// The gradient to add to as a slice, with the value, as kernels want them.
-    pub(crate) fn grad_slice(&mut self) -> Option<&mut [F]> {
-        self.grad_mut()?;
-        self.grad.as_mut().and_then(|grad| grad.as_slice_mut())
+        let grad = self.grad.get_or_insert_with(|| ArrayD::zeros(dim)).as_slice_mut()?;
+        Some((grad, fresh))
     }
 
     /// Forgets the gradient gathered so far.
@@ -234,14 +250,10 @@ impl<F: Scalar> Param<F> {
     /// assert!(bias.grad().is_none());
     /// ```
     pub fn zero_grad(&mut self) {
-        if std::mem::take(&mut self.written)
-            && let Some(grad) = &mut self.grad
-        {
-            grad.fill(F::zero());
-        }
+        self.written = false;
     }
 
-    /// Value and gradient for an update in one pass; the caller leaves the gradient zero.
+    /// Value and gradient for an update in one pass; the gradient counts as forgotten.
     pub(crate) fn take_grad(&mut self) -> Option<(&mut [F], &mut [F])> {
         if !std::mem::take(&mut self.written) {
             return None;

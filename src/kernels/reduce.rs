@@ -1,6 +1,6 @@
 //! Sums, in a fixed order.
 
-use super::parallel::{self, Cost, Read, Write};
+use super::parallel::{self, Cost, Read, Shared, Write};
 use super::simd::multiversion;
 use crate::Scalar;
 
@@ -62,6 +62,9 @@ pub fn sum_squares<F: Scalar>(x: &[F]) -> f64 {
     sums.iter().sum()
 }
 
+/// Columns of a task.
+const COLUMNS: usize = 256;
+
 /// Elements summed in `F` before they go into the total.
 const PIECE: usize = 4096;
 
@@ -101,6 +104,21 @@ multiversion! {
         (fold_lanes(dots) + tail.0, fold_lanes(sums) + tail.1)
     }
 
+    /// `out = dy` where `y > 0`, else 0.
+    fn mask<F: Scalar>(y: &[F], dy: &[F], out: &mut [F]) {
+        for ((out, &y), &dy) in out.iter_mut().zip(y).zip(dy) {
+            *out = if y > F::zero() { dy } else { F::zero() };
+        }
+    }
+
+    /// The same, and adds it to `total`.
+    fn mask_and_add<F: Scalar>(y: &[F], dy: &[F], out: &mut [F], total: &mut [F]) {
+        for (((out, total), &y), &dy) in out.iter_mut().zip(total).zip(y).zip(dy) {
+            *out = if y > F::zero() { dy } else { F::zero() };
+            *total += *out;
+        }
+    }
+
     /// `out[j] += x[j]`
     pub fn add_to<F: Scalar>(x: &[F], out: &mut [F]) {
         for (out, &x) in out.iter_mut().zip(x) {
@@ -133,12 +151,37 @@ pub fn add_plane_sums<F: Scalar>(x: &[F], plane: usize, out: &mut [F]) {
 
 /// `out[j] += Σ_i x[i][j]` over the rows of a row-major matrix: the gradient of a bias.
 pub fn add_column_sums<F: Scalar>(x: &[F], out: &mut [F]) {
-    /// Columns of a task.
-    const COLUMNS: usize = 256;
     let width = out.len();
     parallel::chunks(Write(out, COLUMNS), Cost::elements(x.len()), |i, out| {
         for row in x.chunks_exact(width) {
             add_to(&row[i * COLUMNS..][..out.len()], out);
+        }
+    });
+}
+
+/// `out = dy` where `y > 0`, else 0: the gradient by what a ReLU was applied to, in rows of `width`. Adds the sums of
+/// `out`'s columns to `total`, if there is one: the gradient of a bias.
+pub fn mask_and_add_columns<F: Scalar>(
+    width: usize,
+    y: &[F],
+    dy: &[F],
+    out: &mut [F],
+    total: Option<&mut [F]>,
+) {
+    let (len, out, total) = (out.len(), Shared::new(out), total.map(Shared::new));
+    parallel::each(width.div_ceil(COLUMNS), Cost::elements(3 * len), |piece| {
+        let first = piece * COLUMNS;
+        let count = COLUMNS.min(width - first);
+        for at in (first..len).step_by(width) {
+            let (y, dy) = (&y[at..][..count], &dy[at..][..count]);
+            // SAFETY: pieces have columns of their own.
+            unsafe {
+                let out = out.at(at, count);
+                match &total {
+                    Some(total) => mask_and_add(y, dy, out, total.at(first, count)),
+                    None => mask(y, dy, out),
+                }
+            }
         }
     });
 }
@@ -170,6 +213,26 @@ mod tests {
         assert_eq!(sum_squares(&[3e30f32, 4e30]).sqrt() as f32, 5e30);
         assert!(!sum_squares(&[1.0, f32::NAN]).is_finite());
         assert!(!sum_squares(&[1.0, f32::INFINITY]).is_finite());
+    }
+
+    #[test]
+    fn a_mask_and_its_column_sums_equal_the_plain_ones() {
+        for (rows, width) in [(1, 1), (3, 5), (7, 300), (200, 700)] {
+            let number = |i: usize, by: usize| (i * by % 13) as f64 - 6.0;
+            let y: Vec<f64> = (0..rows * width).map(|i| number(i, 7)).collect();
+            let dy: Vec<f64> = (0..rows * width).map(|i| number(i, 5)).collect();
+            let want: Vec<f64> =
+                y.iter().zip(&dy).map(|(&y, &dy)| if y > 0.0 { dy } else { 0.0 }).collect();
+            let (mut out, mut total) = (vec![f64::NAN; y.len()], vec![1.0; width]);
+            mask_and_add_columns(width, &y, &dy, &mut out, Some(&mut total));
+            assert_eq!(out, want);
+            let mut sums = vec![1.0; width];
+            add_column_sums(&want, &mut sums);
+            assert_eq!(total, sums);
+            out.fill(f64::NAN);
+            mask_and_add_columns(width, &y, &dy, &mut out, None);
+            assert_eq!(out, want);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::door;
 use crate::initializers::{HeNormal, Zeros};
-use crate::kernels::gemm::{self, Begin, Mat};
+use crate::kernels::gemm::{self, Begin, Mat, Product, Right};
 use crate::kernels::reduce;
 use crate::{
     Backward, Error, Forward, Init, Initializer, Layer, LayerSpec, Param, Result, Scalar, Shape,
@@ -106,28 +106,34 @@ impl<F: Scalar> Layer<F> for LinearLayer<F> {
         input.require(&[in_features], "[features]").map(|_| [out_features].into())
     }
 
+    fn applies_relu(&self) -> bool {
+        true
+    }
+
     fn forward(&self, mut pass: Forward<'_, F>) -> Result<()> {
         let (out_features, in_features) = self.sizes();
         let x = door::slice(&pass.input);
         let n = x.len() / in_features;
-        let begin = self.bias.as_ref().map_or(Begin::Zero, |bias| Begin::ColBias(bias.as_slice()));
-        let (x, w) =
-            (Mat::new(&x, in_features), Mat::transposed(self.weight.as_slice(), in_features));
-        if let Some(kept) = pass.kept.filter(|_| gemm::packs(n)) {
-            let len = gemm::right_len::<F>(out_features, in_features);
-            let w = kept.get(&self.weight, gemm::right_form::<F>(), len, |packed| {
-                gemm::pack_right(out_features, in_features, w, packed);
-            });
-            let [scratch] = pass.scratch.take([gemm::left_len(n, in_features)]);
-            door::fill(&mut pass.output, |y| {
-                gemm::gemm_packed(n, out_features, in_features, x, w, y, begin, scratch);
-            });
-            return Ok(());
-        }
-        let [scratch] = pass.scratch.take([gemm::scratch_len::<F>(n, out_features, in_features)]);
-        door::fill(&mut pass.output, |y| {
-            gemm::gemm(n, out_features, in_features, x, w, y, begin, scratch);
-        });
+        let weight = Mat::transposed(self.weight.as_slice(), in_features);
+        let sizes = [n, out_features, in_features];
+        let b = match pass.kept.filter(|_| gemm::packs(sizes)) {
+            None => Right::Plain(weight),
+            Some(kept) => {
+                let len = gemm::right_len::<F>(out_features, in_features);
+                Right::Packed(kept.get(&self.weight, gemm::right_form::<F>(), len, |packed| {
+                    gemm::pack_right(out_features, in_features, weight, packed);
+                }))
+            }
+        };
+        let product = Product {
+            sizes,
+            a: Mat::new(&x, in_features),
+            b,
+            begin: self.bias.as_ref().map_or(Begin::Zero, |bias| Begin::ColBias(bias.as_slice())),
+            relu: pass.relu,
+        };
+        let [scratch] = pass.scratch.take([product.scratch_len()]);
+        door::fill(&mut pass.output, |y| product.write(y, scratch));
         Ok(())
     }
 
@@ -135,20 +141,29 @@ impl<F: Scalar> Layer<F> for LinearLayer<F> {
         let (out_features, in_features) = self.sizes();
         let (x, dy) = (door::slice(&pass.input), door::slice(&pass.grad_output));
         let n = x.len() / in_features;
-        if let Some(db) = self.bias.as_mut().and_then(Param::grad_slice) {
-            reduce::add_column_sums(&dy, db);
-        }
-        if let Some(dw) = self.weight.grad_slice() {
-            let [scratch] =
-                pass.scratch.take([gemm::scratch_len::<F>(out_features, in_features, n)]);
-            let (dy, x) = (Mat::transposed(&dy, out_features), Mat::new(&x, in_features));
-            gemm::gemm(out_features, in_features, n, dy, x, dw, Begin::Add, scratch);
+        let scratch = gemm::scratch_len::<F>(out_features, in_features, n)
+            .max(gemm::scratch_len::<F>(n, in_features, out_features));
+        let masked = if pass.relu { dy.len() } else { 0 };
+        let [scratch, masked] = pass.scratch.take([scratch, masked]);
+        let db = self.bias.as_mut().and_then(Param::grad_slice);
+        let dy = if pass.relu {
+            let y = door::slice(&pass.output);
+            reduce::mask_and_add_columns(out_features, &y, &dy, masked, db);
+            &*masked
+        } else {
+            if let Some(db) = db {
+                reduce::add_column_sums(&dy, db);
+            }
+            &*dy
+        };
+        if let Some((dw, fresh)) = self.weight.grad_place() {
+            let begin = if fresh { Begin::Zero } else { Begin::Add };
+            let (dy, x) = (Mat::transposed(dy, out_features), Mat::new(&x, in_features));
+            gemm::gemm(out_features, in_features, n, dy, x, dw, begin, scratch);
         }
         if let Some(mut grad_input) = pass.grad_input {
-            let [scratch] =
-                pass.scratch.take([gemm::scratch_len::<F>(n, in_features, out_features)]);
             let (dy, w) =
-                (Mat::new(&dy, out_features), Mat::new(self.weight.as_slice(), in_features));
+                (Mat::new(dy, out_features), Mat::new(self.weight.as_slice(), in_features));
             door::fill(&mut grad_input, |dx| {
                 gemm::gemm(n, in_features, out_features, dy, w, dx, Begin::Zero, scratch);
             });

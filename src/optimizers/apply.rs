@@ -55,7 +55,6 @@ impl<F: Scalar> Job<F> {
             }
         }
         rule.update(&self.info, value, grad, state);
-        grad.fill(F::zero());
     }
 }
 

@@ -16,6 +16,7 @@ mod errors_standard;
 mod fit;
 mod freezing;
 mod functions;
+mod fused;
 mod kept;
 mod loading;
 mod losses;
