@@ -175,7 +175,13 @@ fn dim(batch: usize, shape: &Shape) -> IxDyn {
 
 /// A batch of samples of one shape over a slice of exactly that many elements.
 pub(crate) fn view<'a, F: Scalar>(batch: usize, shape: &Shape, data: &'a [F]) -> View<'a, F> {
-    ArrayView::from_shape(dim(batch, shape), data).expect("the slice was cut for this shape")
+    // The usual ranks as such: dynamic ones are computed in loops, which small networks notice.
+    match *shape.dims() {
+        [len] => ArrayView::from_shape((batch, len), data).map(ArrayView::into_dyn),
+        [c, h, w] => ArrayView::from_shape((batch, c, h, w), data).map(ArrayView::into_dyn),
+        _ => ArrayView::from_shape(dim(batch, shape), data),
+    }
+    .expect("the slice was cut for this shape")
 }
 
 /// Like [`view`], to be written.
@@ -184,5 +190,10 @@ pub(crate) fn view_mut<'a, F: Scalar>(
     shape: &Shape,
     data: &'a mut [F],
 ) -> ViewMut<'a, F> {
-    ArrayViewMut::from_shape(dim(batch, shape), data).expect("the slice was cut for this shape")
+    match *shape.dims() {
+        [len] => ArrayViewMut::from_shape((batch, len), data).map(ArrayViewMut::into_dyn),
+        [c, h, w] => ArrayViewMut::from_shape((batch, c, h, w), data).map(ArrayViewMut::into_dyn),
+        _ => ArrayViewMut::from_shape(dim(batch, shape), data),
+    }
+    .expect("the slice was cut for this shape")
 }

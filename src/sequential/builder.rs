@@ -3,7 +3,8 @@
 use super::{Node, Sequential};
 use crate::seed::hash_name;
 use crate::{
-    Error, Init, Layer, LayerSpec, Mode, Result, Scalar, Seed, Shape, ShapeError, Workspace,
+    Entry, Error, Init, Layer, LayerSpec, Mode, Result, Scalar, Seed, Shape, ShapeError, Visitor,
+    Workspace,
 };
 
 /// Collects specs and builds a [`Sequential`]; made by [`Sequential::builder`].
@@ -142,7 +143,8 @@ pub(super) fn build<'a, F: Scalar>(
             });
         let stream = hash_name(&name);
         shape = output.clone();
-        let mut node = Node { name, layer, output, stream, slot, relu: false, absorbed };
+        let work = work(&*layer, &output);
+        let mut node = Node { name, layer, output, stream, work, slot, relu: false, absorbed };
         if node.computes() {
             slot += 1;
             node.slot = slot;
@@ -150,6 +152,18 @@ pub(super) fn build<'a, F: Scalar>(
         nodes.push(node);
     }
     Ok(Sequential { nodes, input, mode: Mode::Train, seed, passes: 0, workspace: Workspace::new() })
+}
+
+/// Every parameter is used once at each place of the output behind the first axis: right for linear layers and
+/// convolutions, and good enough for the others.
+fn work<F: Scalar>(layer: &dyn Layer<F>, output: &Shape) -> usize {
+    let (mut parameters, places) = (0usize, output.dims().iter().skip(1).product::<usize>());
+    layer.visit(&mut Visitor::new(&mut |_, entry| {
+        if let Entry::Param(param) = entry {
+            parameters += param.numel();
+        }
+    }));
+    parameters.saturating_mul(places)
 }
 
 fn check_name<F: Scalar>(position: usize, name: &str, before: &[Node<F>]) -> Result<()> {

@@ -74,6 +74,8 @@ struct Node<F: Scalar> {
     output: Shape,
     /// The name as a number, to fold this layer's random stream.
     stream: u64,
+    /// Multiply-adds of a sample, about: by them a pass's cost is judged.
+    work: usize,
     /// Which of the workspace's buffers holds the output: a layer that does not compute shares its input's.
     slot: usize,
     /// Whether this layer applies the ReLU above it as well.

@@ -247,20 +247,12 @@ fn largest<F: Scalar>(nodes: &[Node<F>], input_shape: &Shape) -> usize {
     nodes.iter().map(|node| node.output.numel()).fold(input_shape.numel(), usize::max)
 }
 
-/// A low estimate of a pass: every parameter once per sample, every output once.
+/// An estimate of a pass: every layer's multiply-adds, every output once.
 fn cost<F: Scalar>(nodes: &[Node<F>], input_shape: &Shape, batch: usize) -> Cost {
-    let mut parameters = 0;
-    let mut elements = input_shape.numel();
-    for node in nodes {
-        elements += node.output.numel();
-        node.layer.visit(&mut Visitor::new(&mut |_, entry| {
-            if let Entry::Param(param) = entry {
-                parameters += param.numel();
-            }
-        }));
-    }
-    Cost::mul_adds(parameters.saturating_mul(batch))
-        + Cost::elements(elements.saturating_mul(batch))
+    let work = nodes.iter().fold(0usize, |work, node| work.saturating_add(node.work));
+    let elements =
+        nodes.iter().map(|node| node.output.numel()).fold(input_shape.numel(), |a, b| a + b);
+    Cost::mul_adds(work.saturating_mul(batch)) + Cost::elements(elements.saturating_mul(batch))
 }
 
 fn copy<F: Scalar>(from: &View<'_, F>, to: &mut [F]) {
