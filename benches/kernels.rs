@@ -9,7 +9,7 @@ use std::time::Duration;
 use criterion::{
     BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
 };
-use layerwise::kernels::conv::{self, Plan};
+use layerwise::kernels::conv::{self, Plan, Source};
 use layerwise::kernels::gemm::{self, Begin, Mat, Product, Right};
 use layerwise::kernels::norm::{self, Gradients, Known, Sizes, Statistics};
 use layerwise::kernels::{pool, update};
@@ -179,18 +179,21 @@ fn convolution_passes(group: &mut BenchmarkGroup<'_, WallTime>, layer: &Layer) {
     group.throughput(flops(outputs * geometry.inner()));
     let mut scratch = vec![0.0; plan.forward_scratch::<f32>(n)];
     group.bench_function("forward", |bencher| {
-        bencher.iter(|| conv::forward(&plan, &x, &weight, Some(&bias), &mut y, &mut scratch));
+        bencher
+            .iter(|| conv::forward(&plan, &x, &weight, Some(&bias), false, &mut y, &mut scratch));
     });
     let (mut dw, mut db) = (vec![0.0; weight.len()], vec![0.0; bias.len()]);
-    let mut scratch = vec![0.0; plan.backward_weight_scratch::<f32>(n)];
+    let mut scratch = vec![0.0; plan.backward_weight_scratch::<f32>(n, false)];
     group.bench_function("backward_weight", |bencher| {
         bencher.iter(|| {
-            conv::backward_weight(&plan, &x, &y, Some(&mut dw), Some(&mut db), &mut scratch);
+            let dy = Source::all(&y);
+            conv::backward_weight(&plan, &x, dy, Some(&mut dw), Some(&mut db), &mut scratch);
         });
     });
-    let mut scratch = vec![0.0; plan.backward_input_scratch::<f32>(n)];
+    let mut scratch = vec![0.0; plan.backward_input_scratch::<f32>(n, false)];
     group.bench_function("backward_input", |bencher| {
-        bencher.iter(|| conv::backward_input(&plan, &weight, &y, &mut x, &mut scratch));
+        bencher
+            .iter(|| conv::backward_input(&plan, &weight, Source::all(&y), &mut x, &mut scratch));
     });
 }
 

@@ -3,7 +3,7 @@
 //! The [`Plan`] is that of the convolution from the output `y` to the input `x`: its `input` and `channels` are those of
 //! `y`, its `output` and `filters` those of `x`. Its weight `[filters][channels / groups][kh][kw]` is ours unchanged.
 
-use super::conv::{self, Plan};
+use super::conv::{self, Plan, Source};
 use super::elementwise::shift;
 use super::parallel::{self, Cost, Write};
 use super::reduce;
@@ -11,12 +11,12 @@ use crate::Scalar;
 
 /// Elements of scratch memory that [`forward`] needs.
 pub fn forward_scratch<T: Scalar>(plan: &Plan, n: usize) -> usize {
-    plan.backward_input_scratch::<T>(n)
+    plan.backward_input_scratch::<T>(n, false)
 }
 
 /// Elements of scratch memory that [`backward_weight`] needs.
 pub fn backward_weight_scratch<T: Scalar>(plan: &Plan, n: usize) -> usize {
-    plan.backward_weight_scratch::<T>(n)
+    plan.backward_weight_scratch::<T>(n, false)
 }
 
 /// Elements of scratch memory that [`backward_input`] needs.
@@ -33,7 +33,7 @@ pub fn forward<T: Scalar>(
     y: &mut [T],
     scratch: &mut [T],
 ) {
-    conv::backward_input(plan, weight, x, y, scratch);
+    conv::backward_input(plan, weight, Source::all(x), y, scratch);
     let Some(bias) = bias else { return };
     let plane = plan.geometry.input[0] * plan.geometry.input[1];
     let cost = Cost::elements(2 * y.len());
@@ -50,7 +50,7 @@ pub fn backward_weight<T: Scalar>(
     scratch: &mut [T],
 ) {
     if dw.is_some() {
-        conv::backward_weight(plan, dy, x, dw, None, scratch);
+        conv::backward_weight(plan, dy, Source::all(x), dw, None, scratch);
     }
     if let Some(db) = db {
         reduce::add_plane_sums(dy, plan.geometry.input[0] * plan.geometry.input[1], db);
@@ -65,5 +65,5 @@ pub fn backward_input<T: Scalar>(
     dx: &mut [T],
     scratch: &mut [T],
 ) {
-    conv::forward(plan, dy, weight, None, dx, scratch);
+    conv::forward(plan, dy, weight, None, false, dx, scratch);
 }

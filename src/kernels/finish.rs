@@ -25,7 +25,6 @@ pub(super) unsafe fn finish_narrow<T: Scalar>(
                     + match start {
                         Start::Zero => T::zero(),
                         Start::Add => *at,
-                        Start::RowBias(bias) => *bias.add(i),
                         Start::ColBias(bias) => *bias.add(j),
                     };
                 *at = if relu && value < T::zero() { T::zero() } else { value };
@@ -40,10 +39,9 @@ pub(super) unsafe fn finish_narrow<T: Scalar>(
 macro_rules! finish {
     (
         $acc:ident, $c:ident, $c_stride:ident, $cols:expr, $start:ident, $relu:expr,
-        $zero:expr, $load:path, $store:path, $splat:path, $add:path, $max:path
+        $zero:expr, $load:path, $store:path, $add:path, $max:path
     ) => {
-        // SAFETY: rows of `NR` columns are two whole vectors inside `c`, and a bias then has one element a row or
-        // `NR`. Narrower rows go through memory of their own. All by the caller's promise.
+        // SAFETY: rows of `NR` columns are two whole vectors inside `c`, and a bias has `NR` elements. Narrower rows go through memory of their own. All by the caller's promise.
         unsafe {
             if $cols < NR {
                 let mut tile = [[0.0; NR]; R];
@@ -61,13 +59,6 @@ macro_rules! finish {
                         let row = $c.add(i * $c_stride);
                         $acc[i][0] = $add($load(row), $acc[i][0]);
                         $acc[i][1] = $add($load(row.add(LANES)), $acc[i][1]);
-                    }
-                }
-                Start::RowBias(bias) => {
-                    for i in 0..R {
-                        let bias = $splat(*bias.add(i));
-                        $acc[i][0] = $add(bias, $acc[i][0]);
-                        $acc[i][1] = $add(bias, $acc[i][1]);
                     }
                 }
                 Start::ColBias(bias) => {

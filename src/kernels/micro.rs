@@ -5,6 +5,7 @@
 //! `k`, whatever the tile: so results do not depend on how work is cut into tiles. One macro writes the
 //! kernels of every instruction set.
 
+use super::direct::Direct;
 use super::finish::{finish, finish_narrow};
 use super::simd::{self, Level};
 use super::transpose::Transpose;
@@ -27,8 +28,6 @@ pub enum Start<T> {
     Zero,
     /// `C = C + A·B`
     Add,
-    /// `C[i][j] = bias[i] + (A·B)[i][j]`; the pointer is to the tile's first row.
-    RowBias(*const T),
     /// `C[i][j] = bias[j] + (A·B)[i][j]`; the pointer is to the tile's first column.
     ColBias(*const T),
 }
@@ -50,9 +49,6 @@ type Gathered<T> = unsafe fn(
     Start<T>,
 );
 
-/// `unfold(offsets, count, image, segments, segment_count, out)`.
-type Unfold<T> = unsafe fn(*const usize, usize, *const T, *const (usize, usize), usize, *mut T);
-
 /// `peak(rounds, x)`
 type Peak<T> = unsafe fn(usize, T) -> T;
 
@@ -68,7 +64,8 @@ pub struct Micro<T: 'static> {
     packed: &'static [Packed<T>],
     peak: Peak<T>,
     gathered: &'static [Gathered<T>],
-    unfold: Unfold<T>,
+    /// Those of convolutions.
+    pub(super) direct: &'static Direct<T>,
     /// What turns squares of so many elements a side, the largest first.
     pub(super) squares: &'static [(usize, Transpose<T>)],
 }
@@ -96,7 +93,7 @@ impl<T: Scalar> Micro<T> {
     ///
     /// # Safety
     /// `a` holds `k · rows` elements, `b` holds `k · nr`; `c` may be read and written at
-    /// `i · c_stride + j` for `i < rows`, `j < cols`; a bias in `start` holds `rows` or `cols` elements.
+    /// `i · c_stride + j` for `i < rows`, `j < cols`; a bias in `start` holds `cols` elements.
     #[inline]
     #[allow(clippy::too_many_arguments)]
     pub unsafe fn tile(
@@ -177,34 +174,6 @@ impl<T: Scalar> Micro<T> {
             )
         }
     }
-
-    /// For each of `offsets`, writes `nr` pixels to the next row of `out`: for each segment
-    /// `(source, at)`, a full vector row from `image[offset + source]` to `at` and beyond. Later
-    /// segments and rows overwrite what an earlier one wrote too far.
-    ///
-    /// # Safety
-    /// `image` is readable at `offset + source .. + nr` for every pair; `out` holds
-    /// `(offsets.len() + 1) · nr` elements and `at < nr`.
-    #[inline]
-    pub unsafe fn unfold(
-        &self,
-        offsets: &[usize],
-        image: *const T,
-        segments: &[(usize, usize)],
-        out: *mut T,
-    ) {
-        // SAFETY: the caller's promise is the kernel's.
-        unsafe {
-            (self.unfold)(
-                offsets.as_ptr(),
-                offsets.len(),
-                image,
-                segments.as_ptr(),
-                segments.len(),
-                out,
-            );
-        }
-    }
 }
 
 /// The kernels of one instruction set for one element type. `$vector` operations are intrinsics, or
@@ -212,7 +181,8 @@ impl<T: Scalar> Micro<T> {
 macro_rules! kernels {
     (
         $module:ident, $table:ident, $level:expr, $t:ty, $(#[$feature:meta])?
-        $vector:ty, lanes $lanes:literal, squares [$($square:literal $transpose:path),*], mr $mr:literal, rows [$($r:literal)*],
+        $vector:ty, lanes $lanes:literal, squares [$($square:literal $transpose:path),*],
+        direct $direct:path, mr $mr:literal, rows [$($r:literal)*],
         $use:path, $zero:expr, $load:path, $store:path, $splat:path, $fma:path, $add:path, $max:path
     ) => {
         mod $module {
@@ -248,7 +218,7 @@ macro_rules! kernels {
                         }
                     }
                 }
-                finish!(acc, c, c_stride, cols, start, relu, $zero, $load, $store, $splat, $add, $max);
+                finish!(acc, c, c_stride, cols, start, relu, $zero, $load, $store, $add, $max);
             }
 
             $(#[$feature])?
@@ -308,50 +278,7 @@ macro_rules! kernels {
                         }
                     }
                 }
-                finish!(acc, c, c_stride, NR, start, false, $zero, $load, $store, $splat, $add, $max);
-            }
-
-            $(#[$feature])?
-            unsafe fn unfold(
-                offsets: *const usize,
-                count: usize,
-                image: *const $t,
-                segments: *const (usize, usize),
-                segment_count: usize,
-                out: *mut $t,
-            ) {
-                // SAFETY: p < count; sources and destinations are in range by the caller's promise.
-                let copy = |p: usize, (source, at): (usize, usize)| unsafe {
-                    let (from, to) = (image.add(*offsets.add(p) + source), out.add(p * NR + at));
-                    let (low, high) = ($load(from), $load(from.add(LANES)));
-                    $store(to, low);
-                    $store(to.add(LANES), high);
-                };
-                // SAFETY: s < segment_count.
-                let segment = |s: usize| unsafe { *segments.add(s) };
-                // One or two runs are the rule: their places stay in registers.
-                match segment_count {
-                    1 => {
-                        let first = segment(0);
-                        for p in 0..count {
-                            copy(p, first);
-                        }
-                    }
-                    2 => {
-                        let (first, second) = (segment(0), segment(1));
-                        for p in 0..count {
-                            copy(p, first);
-                            copy(p, second);
-                        }
-                    }
-                    _ => {
-                        for p in 0..count {
-                            for s in 0..segment_count {
-                                copy(p, segment(s));
-                            }
-                        }
-                    }
-                }
+                finish!(acc, c, c_stride, NR, start, false, $zero, $load, $store, $add, $max);
             }
 
             pub(super) static TABLE: Micro<$t> = Micro {
@@ -361,7 +288,7 @@ macro_rules! kernels {
                 packed: &[$(packed::<$r>),*],
                 peak,
                 gathered: &[$(gathered::<$r>),*],
-                unfold,
+                direct: $direct,
                 squares: &[$(($square, $transpose)),*],
             };
         }
@@ -371,35 +298,35 @@ macro_rules! kernels {
 
 /// Two vectors of four elements, for targets without intrinsics here: the compiler maps them to SSE2
 /// or NEON.
-mod plain {
+pub(super) mod plain {
     use crate::Scalar;
 
-    pub(super) type Lanes<T> = [T; 4];
+    pub(in crate::kernels) type Lanes<T> = [T; 4];
 
     #[inline(always)]
-    pub(super) unsafe fn load<T: Scalar>(at: *const T) -> Lanes<T> {
+    pub(in crate::kernels) unsafe fn load<T: Scalar>(at: *const T) -> Lanes<T> {
         // SAFETY: the caller promises four elements; an array of T needs no more alignment than T.
         unsafe { *at.cast::<Lanes<T>>() }
     }
     #[inline(always)]
-    pub(super) unsafe fn store<T: Scalar>(at: *mut T, value: Lanes<T>) {
+    pub(in crate::kernels) unsafe fn store<T: Scalar>(at: *mut T, value: Lanes<T>) {
         // SAFETY: as `load`.
         unsafe { *at.cast::<Lanes<T>>() = value }
     }
     #[inline(always)]
-    pub(super) fn splat<T: Scalar>(x: T) -> Lanes<T> {
+    pub(in crate::kernels) fn splat<T: Scalar>(x: T) -> Lanes<T> {
         [x; 4]
     }
     #[inline(always)]
-    pub(super) fn add<T: Scalar>(a: Lanes<T>, b: Lanes<T>) -> Lanes<T> {
+    pub(in crate::kernels) fn add<T: Scalar>(a: Lanes<T>, b: Lanes<T>) -> Lanes<T> {
         std::array::from_fn(|i| a[i] + b[i])
     }
     #[inline(always)]
-    pub(super) fn max<T: Scalar>(a: Lanes<T>, b: Lanes<T>) -> Lanes<T> {
+    pub(in crate::kernels) fn max<T: Scalar>(a: Lanes<T>, b: Lanes<T>) -> Lanes<T> {
         std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
     }
     #[inline(always)]
-    pub(super) fn fma<T: Scalar>(a: Lanes<T>, b: Lanes<T>, c: Lanes<T>) -> Lanes<T> {
+    pub(in crate::kernels) fn fma<T: Scalar>(a: Lanes<T>, b: Lanes<T>, c: Lanes<T>) -> Lanes<T> {
         // A true fused operation only where it is one instruction: elsewhere it is a library call.
         if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
             std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
@@ -411,25 +338,29 @@ mod plain {
 
 kernels!(
     plain_f32, PLAIN_F32, crate::kernels::simd::Level::Portable, f32,
-    [f32; 4], lanes 4, squares [4 crate::kernels::transpose::plain], mr 4, rows [1 2 3 4],
+    [f32; 4], lanes 4, squares [4 crate::kernels::transpose::plain],
+    direct crate::kernels::direct::PLAIN_F32, mr 4, rows [1 2 3 4],
     super::plain, [0.0; 4], load, store, splat, fma, add, max
 );
 kernels!(
     plain_f64, PLAIN_F64, crate::kernels::simd::Level::Portable, f64,
-    [f64; 4], lanes 4, squares [4 crate::kernels::transpose::plain], mr 4, rows [1 2 3 4],
+    [f64; 4], lanes 4, squares [4 crate::kernels::transpose::plain],
+    direct crate::kernels::direct::PLAIN_F64, mr 4, rows [1 2 3 4],
     super::plain, [0.0; 4], load, store, splat, fma, add, max
 );
 #[cfg(target_arch = "x86_64")]
 kernels!(
     avx2_f32, AVX2_F32, crate::kernels::simd::Level::Avx2, f32, #[target_feature(enable = "avx2,fma")]
-    __m256, lanes 8, squares [8 crate::kernels::transpose::avx2_f32], mr 6, rows [1 2 3 4 5 6],
+    __m256, lanes 8, squares [8 crate::kernels::transpose::avx2_f32],
+    direct crate::kernels::direct::AVX2_F32, mr 6, rows [1 2 3 4 5 6],
     std::arch::x86_64, _mm256_setzero_ps(), _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_ps,
     _mm256_fmadd_ps, _mm256_add_ps, _mm256_max_ps
 );
 #[cfg(target_arch = "x86_64")]
 kernels!(
     avx2_f64, AVX2_F64, crate::kernels::simd::Level::Avx2, f64, #[target_feature(enable = "avx2,fma")]
-    __m256d, lanes 4, squares [4 crate::kernels::transpose::avx2_f64], mr 6, rows [1 2 3 4 5 6],
+    __m256d, lanes 4, squares [4 crate::kernels::transpose::avx2_f64],
+    direct crate::kernels::direct::AVX2_F64, mr 6, rows [1 2 3 4 5 6],
     std::arch::x86_64, _mm256_setzero_pd(), _mm256_loadu_pd, _mm256_storeu_pd, _mm256_set1_pd,
     _mm256_fmadd_pd, _mm256_add_pd, _mm256_max_pd
 );
@@ -437,7 +368,8 @@ kernels!(
 kernels!(
     avx512_f32, AVX512_F32, crate::kernels::simd::Level::Avx512, f32, #[target_feature(enable = "avx512f")]
     __m512, lanes 16,
-    squares [16 crate::kernels::transpose::avx512_f32, 8 crate::kernels::transpose::avx2_f32], mr 14, rows [1 2 3 4 5 6 7 8 9 10 11 12 13 14],
+    squares [16 crate::kernels::transpose::avx512_f32, 8 crate::kernels::transpose::avx2_f32],
+    direct crate::kernels::direct::AVX512_F32, mr 14, rows [1 2 3 4 5 6 7 8 9 10 11 12 13 14],
     std::arch::x86_64, _mm512_setzero_ps(), _mm512_loadu_ps, _mm512_storeu_ps, _mm512_set1_ps,
     _mm512_fmadd_ps, _mm512_add_ps, _mm512_max_ps
 );
@@ -445,7 +377,8 @@ kernels!(
 kernels!(
     avx512_f64, AVX512_F64, crate::kernels::simd::Level::Avx512, f64, #[target_feature(enable = "avx512f")]
     __m512d, lanes 8,
-    squares [8 crate::kernels::transpose::avx512_f64, 4 crate::kernels::transpose::avx2_f64], mr 14, rows [1 2 3 4 5 6 7 8 9 10 11 12 13 14],
+    squares [8 crate::kernels::transpose::avx512_f64, 4 crate::kernels::transpose::avx2_f64],
+    direct crate::kernels::direct::AVX512_F64, mr 14, rows [1 2 3 4 5 6 7 8 9 10 11 12 13 14],
     std::arch::x86_64, _mm512_setzero_pd(), _mm512_loadu_pd, _mm512_storeu_pd, _mm512_set1_pd,
     _mm512_fmadd_pd, _mm512_add_pd, _mm512_max_pd
 );

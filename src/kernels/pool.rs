@@ -149,71 +149,67 @@ fn max_plane<F: Scalar>(geometry: &Geometry, x: &[F], y: &mut [F], winners: Opti
 multiversion! {
     /// 2×2 windows that do not overlap.
     fn max_halves<F: Scalar>(w: usize, ow: usize, x: &[F], y: &mut [F], winners: Option<&mut [u32]>) {
-        /// Windows side by side, for the compiler to put into registers.
-        const LANES: usize = 8;
         let mut winners = winners;
         for (i, (rows, y)) in x.chunks_exact(2 * w).zip(y.chunks_exact_mut(ow)).enumerate() {
-            let (top, bottom) = (&rows[..2 * ow], &rows[w..][..2 * ow]);
+            let rows = (&rows[..2 * ow], &rows[w..][..2 * ow]);
             let mut nobody = [0; 0];
             let winners = match winners.as_deref_mut() {
                 Some(winners) => &mut winners[i * ow..][..ow],
                 None => &mut nobody,
             };
-            // A last group that is not full begins earlier and repeats what is done.
-            let mut j = 0;
-            while j < ow {
-                if ow < LANES {
-                    halves::<F, 1>(j, i, w, top, bottom, y, winners);
-                    j += 1;
-                } else {
-                    halves::<F, LANES>(j.min(ow - LANES), i, w, top, bottom, y, winners);
-                    j += LANES;
-                }
+            let at = |j| Corner { row: i * 2 * w, w, j };
+            // Windows side by side, for the compiler to put into registers. A last group that is not full
+            // begins earlier and repeats what is done.
+            match ow {
+                16.. => (0..ow).step_by(16).for_each(|j| halves::<F, 16, 32>(at(j.min(ow - 16)), rows, y, winners)),
+                8.. => (0..ow).step_by(8).for_each(|j| halves::<F, 8, 16>(at(j.min(ow - 8)), rows, y, winners)),
+                _ => (0..ow).for_each(|j| halves::<F, 1, 2>(at(j), rows, y, winners)),
             }
         }
     }
 }
 
-/// `N` windows from column `j` of row `i` on.
-#[inline(always)]
-fn halves<F: Scalar, const N: usize>(
-    j: usize,
-    i: usize,
+/// Where a group of windows begins.
+#[derive(Debug, Clone, Copy)]
+struct Corner {
+    /// Position of the upper row's first element.
+    row: usize,
+    /// Elements of a row.
     w: usize,
-    top: &[F],
-    bottom: &[F],
+    /// The first window.
+    j: usize,
+}
+
+/// `N` windows. An earlier equal stays, NaN wins and stays; without branches, for the compiler to put into registers.
+#[inline(always)]
+#[allow(clippy::neg_cmp_op_on_partial_ord, clippy::eq_op)]
+fn halves<F: Scalar, const N: usize, const TWICE: usize>(
+    Corner { row, w, j }: Corner,
+    (top, bottom): (&[F], &[F]),
     y: &mut [F],
     winners: &mut [u32],
 ) {
-    let (top, bottom) = (&top[2 * j..][..2 * N], &bottom[2 * j..][..2 * N]);
-    let corner =
-        |row: &[F], right: usize| -> [F; N] { std::array::from_fn(|l| row[2 * l + right]) };
-    let (mut best, mut place) = (corner(top, 0), [0u32; N]);
-    challenge(&mut best, &mut place, corner(top, 1), 1);
-    challenge(&mut best, &mut place, corner(bottom, 0), w as u32);
-    challenge(&mut best, &mut place, corner(bottom, 1), w as u32 + 1);
-    y[j..][..N].copy_from_slice(&best);
-    if !winners.is_empty() {
-        let first = (i * 2 * w + j * 2) as u32;
-        let places: [u32; N] = std::array::from_fn(|l| first + 2 * l as u32 + place[l]);
-        winners[j..][..N].copy_from_slice(&places);
+    let (top, bottom) = (&top[2 * j..][..TWICE], &bottom[2 * j..][..TWICE]);
+    let (first, w) = ((row + 2 * j) as u32, w as u32);
+    // Columns first: whole rows against each other, nothing to shuffle.
+    let (mut best, mut place) = ([F::zero(); TWICE], [0; TWICE]);
+    for m in 0..TWICE {
+        let (a, b) = (top[m], bottom[m]);
+        let better = !(b <= a) & (a == a);
+        best[m] = if better { b } else { a };
+        place[m] = first + m as u32 + if better { w } else { 0 };
     }
-}
-
-/// Replaces what is smaller than its challenger: an earlier equal stays, NaN wins and stays. Without
-/// branches, for the compiler to put into registers.
-#[inline(always)]
-#[allow(clippy::neg_cmp_op_on_partial_ord, clippy::eq_op)]
-fn challenge<F: Scalar, const N: usize>(
-    best: &mut [F; N],
-    place: &mut [u32; N],
-    values: [F; N],
-    at: u32,
-) {
-    for l in 0..N {
-        let better = !(values[l] <= best[l]) & (best[l] == best[l]);
-        best[l] = if better { values[l] } else { best[l] };
-        place[l] = if better { at } else { place[l] };
+    let mut places = [0; N];
+    for (l, (y, winner)) in y[j..][..N].iter_mut().zip(&mut places).enumerate() {
+        let (a, b) = (best[2 * l], best[2 * l + 1]);
+        // The right one may be the earlier of two equals: in the upper row.
+        let equal = (a == b) | ((a != a) & (b != b));
+        let better = (!(b <= a) & (a == a)) | (equal & (place[2 * l + 1] < place[2 * l]));
+        *y = if better { b } else { a };
+        *winner = if better { place[2 * l + 1] } else { place[2 * l] };
+    }
+    if !winners.is_empty() {
+        winners[j..][..N].copy_from_slice(&places);
     }
 }
 
@@ -227,16 +223,67 @@ pub fn max_backward<F: Scalar>(geometry: &Geometry, winners: &[u32], dy: &[F], d
         Read(dy, planes * out),
         Read(&winners[..dy.len()], planes * out),
     );
+    let halves = geometry.halves_without_padding();
     parallel::chunks(pieces, cost, |_, (dx, dy, winners)| {
-        dx.fill(F::zero());
         let planes =
             dx.chunks_exact_mut(plane).zip(dy.chunks_exact(out)).zip(winners.chunks_exact(out));
         for ((dx, dy), winners) in planes {
+            if halves {
+                halves_backward(geometry.input[1], geometry.output[1], winners, dy, dx);
+                continue;
+            }
+            dx.fill(F::zero());
             for (&dy, &winner) in dy.iter().zip(winners) {
                 dx[winner as usize] += dy;
             }
         }
     });
+}
+
+multiversion! {
+    /// 2×2 windows that do not overlap: every element is written once.
+    fn halves_backward<F: Scalar>(w: usize, ow: usize, winners: &[u32], dy: &[F], dx: &mut [F]) {
+        /// Windows side by side, for the compiler to put into registers.
+        const LANES: usize = 8;
+        for (r, dx) in dx.chunks_exact_mut(w).enumerate() {
+            // A last row or column that no window covers.
+            let i = r / 2;
+            let (Some(winners), Some(dy)) = (winners.get(i * ow..(i + 1) * ow), dy.get(i * ow..(i + 1) * ow)) else {
+                dx.fill(F::zero());
+                continue;
+            };
+            dx[2 * ow..].fill(F::zero());
+            let mut j = 0;
+            while j < ow {
+                if ow < LANES {
+                    share::<F, 1, 2>(j, r * w, winners, dy, dx);
+                    j += 1;
+                } else {
+                    share::<F, LANES, { 2 * LANES }>(j.min(ow - LANES), r * w, winners, dy, dx);
+                    j += LANES;
+                }
+            }
+        }
+    }
+}
+
+/// The part of one row of the input in `N` windows from the `j`th on; `row` is the position of its first element.
+#[inline(always)]
+fn share<F: Scalar, const N: usize, const TWICE: usize>(
+    j: usize,
+    row: usize,
+    winners: &[u32],
+    dy: &[F],
+    dx: &mut [F],
+) {
+    let (winners, dy) = (&winners[j..][..N], &dy[j..][..N]);
+    let first = (row + 2 * j) as u32;
+    // Each twice before the comparison: so the compiler sees whole registers.
+    let winners: [u32; TWICE] = std::array::from_fn(|m| winners[m / 2]);
+    let dy: [F; TWICE] = std::array::from_fn(|m| dy[m / 2]);
+    for (m, dx) in dx[2 * j..][..TWICE].iter_mut().enumerate() {
+        *dx = if winners[m] == first + m as u32 { dy[m] } else { F::zero() };
+    }
 }
 
 /// The mean of each window. `count_padding` divides by the window clipped to the padded input, else by
@@ -317,7 +364,7 @@ mod tests {
 
     #[test]
     fn the_fast_path_equals_the_general_one() {
-        for (h, w) in [(2, 2), (6, 8), (7, 9), (28, 28)] {
+        for (h, w) in [(2, 2), (6, 8), (7, 9), (28, 28), (9, 35), (64, 71)] {
             let geometry = Geometry {
                 input: [h, w],
                 output: [h / 2, w / 2],
@@ -328,7 +375,8 @@ mod tests {
             };
             let mut rng = Seed::new(0).rng();
             // Few values: many ties. And NaN in places.
-            let x: Vec<f32> = (0..h * w).map(|_| [0.0, 1.0, 2.0, f32::NAN][rng.below(4)]).collect();
+            let x: Vec<f32> =
+                (0..h * w).map(|_| [0.0, -0.0, 1.0, 2.0, f32::NAN][rng.below(5)]).collect();
             let (mut y, mut winners) = (vec![0.0; h / 2 * (w / 2)], vec![0; h / 2 * (w / 2)]);
             max_forward(&geometry, &x, &mut y, Some(&mut winners));
             let mut without = vec![0.0; y.len()];
@@ -348,6 +396,11 @@ mod tests {
                 assert_eq!(y[at].to_bits(), x[best.unwrap()].to_bits());
                 assert_eq!(y[at].to_bits(), without[at].to_bits());
             }
+            let dy: Vec<f32> = (0..y.len()).map(|_| rng.normal() as f32).collect();
+            let (mut dx, mut expected) = (vec![f32::NAN; h * w], vec![0.0; h * w]);
+            max_backward(&geometry, &winners, &dy, &mut dx);
+            dy.iter().zip(&winners).for_each(|(&dy, &winner)| expected[winner as usize] += dy);
+            assert_eq!(dx, expected);
         }
     }
 

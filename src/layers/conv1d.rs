@@ -178,7 +178,8 @@ impl<F: Scalar> LayerSpec<F> for Conv1d {
         let shape = [self.filters, channels / self.groups, self.kernel];
         let bias = self.bias.then_some(&*self.bias_init);
         let (weight, bias) = init.weight_and_bias(&shape, &*self.weight_init, bias)?;
-        let conv = Conv2dLayer { weight, bias, plan: Arc::new(Plan::new(geometry)) };
+        let plan = Arc::new(Plan::new(geometry.clone()));
+        let conv = Conv2dLayer { weight, bias, geometry, plan };
         Ok(Box::new(Conv1dLayer { conv, input: input.clone(), output }))
     }
 }

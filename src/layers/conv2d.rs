@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::door;
 use super::window::{Pair, conv_output_size, kernel_too_large};
 use crate::initializers::{HeNormal, Zeros};
-use crate::kernels::conv::{self, Geometry, Plan};
+use crate::kernels::conv::{self, Geometry, Plan, Source};
 use crate::{
     Backward, Error, Forward, Init, Initializer, Layer, LayerSpec, Param, Result, Scalar, Shape,
     ShapeError, layer_params,
@@ -195,8 +195,9 @@ impl<F: Scalar> LayerSpec<F> for Conv2d {
         let shape = [self.filters, channels / self.groups, self.kernel.0[0], self.kernel.0[1]];
         let bias = self.bias.then_some(&*self.bias_init);
         let (weight, bias) = init.weight_and_bias(&shape, &*self.weight_init, bias)?;
-        let plan = if self.winograd { Plan::new(geometry) } else { Plan::exact(geometry) };
-        Ok(Box::new(Conv2dLayer { weight, bias, plan: Arc::new(plan) }))
+        let make = if self.winograd { Plan::new } else { Plan::exact };
+        let plan = Arc::new(make(geometry.clone().flattened()));
+        Ok(Box::new(Conv2dLayer { weight, bias, geometry, plan }))
     }
 }
 
@@ -205,6 +206,7 @@ impl<F: Scalar> LayerSpec<F> for Conv2d {
 pub struct Conv2dLayer<F: Scalar = f32> {
     pub(super) weight: Param<F>,
     pub(super) bias: Option<Param<F>>,
+    pub(super) geometry: Geometry,
     pub(super) plan: Arc<Plan>,
 }
 
@@ -214,8 +216,7 @@ impl<F: Scalar> Layer<F> for Conv2dLayer<F> {
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {
-        let Geometry { channels, filters, input: [h, w], output: [oh, ow], .. } =
-            self.plan.geometry;
+        let Geometry { channels, filters, input: [h, w], output: [oh, ow], .. } = self.geometry;
         input.image()?;
         input
             .require(&[channels, h, w], "[channels, height, width]")
@@ -224,30 +225,49 @@ impl<F: Scalar> Layer<F> for Conv2dLayer<F> {
 
     fn forward(&self, mut pass: Forward<'_, F>) -> Result<()> {
         let x = door::slice(&pass.input);
-        let n = x.len() / self.plan.geometry.image();
-        let [scratch] = pass.scratch.take([self.plan.forward_scratch::<F>(n)]);
-        let bias = self.bias.as_ref().map(Param::as_slice);
+        let n = x.len() / self.geometry.image();
+        let (plan, relu) = (&*self.plan, pass.relu);
+        let (weight, bias) = (self.weight.as_slice(), self.bias.as_ref().map(Param::as_slice));
+        if let Some(kept) = pass.kept.filter(|_| plan.packs(n)) {
+            let (form, len) = (plan.packed_form::<F>(), plan.packed_len::<F>());
+            let packed =
+                kept.get(&self.weight, form, len, |packed| conv::pack(plan, weight, packed));
+            let [scratch] = pass.scratch.take([plan.packed_scratch::<F>(n)]);
+            door::fill(&mut pass.output, |y| {
+                conv::forward_packed(plan, &x, packed, bias, relu, y, scratch);
+            });
+            return Ok(());
+        }
+        let [scratch] = pass.scratch.take([plan.forward_scratch::<F>(n)]);
         door::fill(&mut pass.output, |y| {
-            conv::forward(&self.plan, &x, self.weight.as_slice(), bias, y, scratch)
+            conv::forward(plan, &x, weight, bias, relu, y, scratch);
         });
         Ok(())
     }
 
     fn backward(&mut self, pass: Backward<'_, F>) -> Result<()> {
-        let (x, dy) = (door::slice(&pass.input), door::slice(&pass.grad_output));
-        let n = x.len() / self.plan.geometry.image();
+        let (x, y) = (door::slice(&pass.input), door::slice(&pass.output));
+        let dy = door::slice(&pass.grad_output);
+        let n = x.len() / self.geometry.image();
         let (dw, db) = (self.weight.grad_slice(), self.bias.as_mut().and_then(Param::grad_slice));
+        let dy = Source { data: &dy, positive: pass.relu.then_some(&y[..]) };
         if dw.is_some() || db.is_some() {
-            let [scratch] = pass.scratch.take([self.plan.backward_weight_scratch::<F>(n)]);
-            conv::backward_weight(&self.plan, &x, &dy, dw, db, scratch);
+            let len = self.plan.backward_weight_scratch::<F>(n, pass.relu);
+            let [scratch] = pass.scratch.take([len]);
+            conv::backward_weight(&self.plan, &x, dy, dw, db, scratch);
         }
         if let Some(mut grad_input) = pass.grad_input {
-            let [scratch] = pass.scratch.take([self.plan.backward_input_scratch::<F>(n)]);
+            let [scratch] =
+                pass.scratch.take([self.plan.backward_input_scratch::<F>(n, pass.relu)]);
             door::fill(&mut grad_input, |dx| {
-                conv::backward_input(&self.plan, self.weight.as_slice(), &dy, dx, scratch);
+                conv::backward_input(&self.plan, self.weight.as_slice(), dy, dx, scratch);
             });
         }
         Ok(())
+    }
+
+    fn applies_relu(&self) -> bool {
+        true
     }
 
     layer_params!(F; weight, bias);

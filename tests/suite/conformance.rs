@@ -53,6 +53,21 @@ fn norm_relu<F: Scalar>() -> Block<F> {
     Block::new().add(BatchNorm::new()).add(Relu).add(Tanh)
 }
 
+/// A convolution that does the work of the ReLU after it.
+struct ConvRelu(Conv2d);
+
+impl Spec for ConvRelu {
+    fn name(&self) -> String {
+        format!("{:?} and Relu", self.0)
+    }
+    fn add_f32(&self, builder: SequentialBuilder<f32>) -> SequentialBuilder<f32> {
+        builder.add(Block::new().add(self.0.clone()).add(Relu).add(Tanh))
+    }
+    fn add_f64(&self, builder: SequentialBuilder<f64>) -> SequentialBuilder<f64> {
+        builder.add(Block::new().add(self.0.clone()).add(Relu).add(Tanh))
+    }
+}
+
 impl Spec for BlockSpec {
     fn name(&self) -> String {
         format!("Block {{ flat: {} }}", self.flat)
@@ -150,6 +165,9 @@ fn common() -> Vec<(Box<dyn Spec>, Shape)> {
         line(Conv2d::new(3, 2).padding(2), [2, 3, 3]),
         line(Conv2d::new(2, 5).stride(3).padding(1).bias(false), [1, 8, 9]),
         line(Conv2d::new(17, 3).padding(1), [2, 4, 4]),
+        line(ConvRelu(Conv2d::new(4, 3).padding(1)), [2, 5, 5]),
+        line(ConvRelu(Conv2d::new(18, 3).padding(1)), [17, 9, 14]),
+        line(ConvRelu(Conv2d::new(3, 3).stride(2)), [2, 7, 6]),
         line(Conv2d::new(3, 3).padding(1), [2, 20, 18]),
         line(MaxPool2d::new(2), [2, 6, 6]),
         line(MaxPool2d::new(2), [1, 5, 7]),

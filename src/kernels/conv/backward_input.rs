@@ -1,6 +1,8 @@
 //! Gradient of a convolution by its input.
 
-use super::forward::{pack_weight, product};
+use super::fill::Source;
+use super::forward::product;
+use super::vectors::Vectors;
 use super::winograd::{self, Finish, Turn};
 use super::{Plan, depthwise};
 use crate::Scalar;
@@ -9,15 +11,23 @@ use crate::kernels::micro::{MAX_NR, Micro, Start};
 use crate::kernels::parallel::{self, Shared};
 
 impl Plan {
-    /// Elements of scratch memory that [`backward_input`] needs.
-    pub fn backward_input_scratch<T: Scalar>(&self, n: usize) -> usize {
+    /// Elements of scratch memory that [`backward_input`] needs; `relu`: whether `dy` has a `positive`.
+    pub fn backward_input_scratch<T: Scalar>(&self, n: usize, relu: bool) -> usize {
         if let Some(depthwise) = &self.depthwise {
-            return depthwise.scratch(&self.geometry, n);
+            return depthwise.scratch(&self.geometry, n) + self.masked_len(n, relu);
         }
         match &self.transposed {
-            Some(plan) => plan.forward_scratch::<T>(n),
+            Some(plan) => match plan.winograd(n) {
+                Some(tiles) => tiles.forward_scratch::<T>(n) + self.masked_len(n, relu),
+                None => plan.packed_len::<T>() + plan.packed_scratch::<T>(n),
+            },
             None => self.fold_scratch::<T>(n),
         }
+    }
+
+    /// Elements of a copy of the gradient without what does not count, where a pass needs one.
+    pub(super) fn masked_len(&self, n: usize, relu: bool) -> usize {
+        if relu { n * self.geometry.filters * self.geometry.out_plane() } else { 0 }
     }
 }
 
@@ -25,37 +35,45 @@ impl Plan {
 pub fn backward_input<T: Scalar>(
     plan: &Plan,
     weight: &[T],
-    dy: &[T],
+    dy: Source<'_, T>,
     dx: &mut [T],
     scratch: &mut [T],
 ) {
+    let n = dx.len() / plan.geometry.image();
+    let masked = plan.masked_len(n, dy.positive.is_some());
     if let Some(kernel) = &plan.depthwise {
-        return depthwise::backward_input(kernel, &plan.geometry, weight, dy, dx, scratch);
+        let (masked, rest) = scratch.split_at_mut(masked);
+        let dy = dy.masked(masked);
+        return depthwise::backward_input(kernel, &plan.geometry, weight, dy, dx, rest);
     }
     let Some(transposed) = &plan.transposed else {
         return fold(plan, weight, dy, dx, scratch);
     };
     let geometry = &transposed.geometry;
-    if let Some(tiles) = transposed.winograd(dy.len() / geometry.image()) {
+    if let Some(tiles) = transposed.winograd(n) {
+        let (masked, rest) = scratch.split_at_mut(masked);
+        let dy = dy.masked(masked);
         let finish = Finish { bias: None, relu: false };
-        return winograd::forward(tiles, dy, (weight, Turn::Around), finish, dx, scratch);
+        return winograd::forward(tiles, dy, (weight, Turn::Around), finish, dx, rest);
     }
     let (channels, inner) = (geometry.group_filters(), geometry.inner());
     let window = geometry.kernel[0] * geometry.kernel[1];
-    let (packed, sections) = scratch.split_at_mut(geometry.filters * inner);
-    let group = channels * inner;
-    for (packed, weight) in packed.chunks_exact_mut(group).zip(weight.chunks_exact(group)) {
-        pack_weight(T::micro(), channels, inner, packed, |first, rows, k0, panel| {
-            for (p, row) in panel.chunks_exact_mut(rows).enumerate() {
-                let (filter, at) = ((k0 + p) / window, (k0 + p) % window);
+    let vectors = Vectors::choose::<T>(geometry);
+    let (packed, sections) = scratch.split_at_mut(transposed.packed_len::<T>());
+    let groups = packed.chunks_exact_mut(transposed.group_packed_len::<T>());
+    for (packed, weight) in groups.zip(weight.chunks_exact(channels * inner)) {
+        vectors.pack((channels, inner), packed, |panel, rows| {
+            for (k, row) in rows.chunks_exact_mut(panel.width).enumerate() {
+                let (filter, at) = (k / window, k % window);
                 let turned = &weight[filter * channels * window..][window - 1 - at..];
-                for (i, value) in row.iter_mut().enumerate() {
-                    *value = turned[(first + i) * window];
+                for (i, value) in row[..panel.count].iter_mut().enumerate() {
+                    *value = turned[(panel.first + i) * window];
                 }
+                row[panel.count..].fill(T::zero());
             }
         });
     }
-    product(transposed, dy, packed, None, dx, sections);
+    product(transposed, dy, packed, None, false, dx, sections);
 }
 
 impl Plan {
@@ -85,7 +103,7 @@ impl Plan {
 
 /// Input gradient for any stride, image by image: `weightᵀ · dy` gives each window's share, which is
 /// added where the window lies ("col2im").
-fn fold<T: Scalar>(plan: &Plan, weight: &[T], dy: &[T], dx: &mut [T], scratch: &mut [T]) {
+fn fold<T: Scalar>(plan: &Plan, weight: &[T], dy: Source<'_, T>, dx: &mut [T], scratch: &mut [T]) {
     let geometry = &plan.geometry;
     let (inner, filters) = (geometry.inner(), geometry.group_filters());
     let n = dx.len() / geometry.image();
@@ -104,8 +122,8 @@ fn fold<T: Scalar>(plan: &Plan, weight: &[T], dy: &[T], dx: &mut [T], scratch: &
         let (padded, rest) = section.split_at_mut(geometry.channels * h * w);
         padded.fill(T::zero());
         for group in 0..geometry.groups {
-            let dy = &dy[i * image_out..][group * filters * geometry.out_plane()..]
-                [..filters * geometry.out_plane()];
+            let len = filters * geometry.out_plane();
+            let dy = dy.part(i * image_out + group * len, len);
             let size = geometry.channels / geometry.groups * h * w;
             let padded = &mut padded[group * size..][..size];
             fold_group(
@@ -150,7 +168,7 @@ fn fold_group<T: Scalar>(
     plan: &Plan,
     micro: &Micro<T>,
     packed: &[T],
-    dy: &[T],
+    dy: Source<'_, T>,
     padded: &mut [T],
     scratch: &mut [T],
 ) {
@@ -162,8 +180,8 @@ fn fold_group<T: Scalar>(
     let window = geometry.kernel[0] * geometry.kernel[1];
     for first in (0..plane).step_by(micro.nr) {
         let cols = micro.nr.min(plane - first);
-        for (row, dy) in panel.chunks_exact_mut(micro.nr).zip(dy.chunks_exact(plane)) {
-            row[..cols].copy_from_slice(&dy[first..][..cols]);
+        for (filter, row) in panel.chunks_exact_mut(micro.nr).enumerate() {
+            dy.part(filter * plane + first, cols).copy(&mut row[..cols]);
             row[cols..].fill(T::zero());
         }
         for i in 0..inner.div_ceil(micro.mr) {

@@ -1,5 +1,7 @@
 //! Gradient of a convolution by its weight and bias.
 
+use super::correlate::{self, Sums};
+use super::fill::Source;
 use super::plan::Block;
 use super::{Plan, depthwise, winograd};
 use crate::Scalar;
@@ -9,7 +11,7 @@ use crate::kernels::parallel::{self, Cost, Shared, Write};
 use crate::kernels::{reduce, transpose};
 
 /// Filters of a task of the weight gradient.
-const FILTERS: usize = 64;
+pub(super) const FILTERS: usize = 64;
 /// Tasks that the weight gradient aims at.
 const TASKS: usize = 16;
 
@@ -21,8 +23,8 @@ struct Cut {
     parts: usize,
     /// Chunks of filters in a group.
     chunks: usize,
-    /// Filters of a group, rounded up to whole vectors.
-    width: usize,
+    /// What a part's accumulators are.
+    sums: Sums,
 }
 
 impl Plan {
@@ -30,29 +32,36 @@ impl Plan {
         let geometry = &self.geometry;
         let chunks = geometry.group_filters().div_ceil(FILTERS);
         let parts = (TASKS / (chunks * geometry.groups)).max(1).min(self.blocks(n).max(1));
-        Cut { parts, chunks, width: geometry.group_filters().next_multiple_of(T::micro().nr) }
+        Cut { parts, chunks, sums: Sums::choose::<T>(geometry) }
     }
 
-    /// Elements of one part's accumulators: `[group][k][width]` and a sum for each filter.
+    /// Elements of one part's accumulators: those of each group and a sum for each filter.
     fn part_len(&self, cut: Cut) -> usize {
-        self.geometry.groups * self.geometry.inner() * cut.width + self.geometry.filters
+        self.geometry.groups * cut.sums.len(&self.geometry) + self.geometry.filters
     }
 
-    fn weight_section<T: Scalar>(&self) -> usize {
-        self.buffer_len() + self.block_pixels() * T::micro().nr
+    fn weight_section<T: Scalar>(&self, sums: Sums) -> usize {
+        let nr = T::micro().nr;
+        self.buffer_len()
+            + match sums {
+                // The gradient turned, and a copy of it before, without what does not count.
+                Sums::OfFilters { .. } => 2 * self.block_pixels() * nr,
+                Sums::OfPixels { lanes } => self.correlate_section(lanes),
+            }
     }
 
-    /// Elements of scratch memory that [`backward_weight`] needs.
-    pub fn backward_weight_scratch<T: Scalar>(&self, n: usize) -> usize {
+    /// Elements of scratch memory that [`backward_weight`] needs; `relu`: whether `dy` has a `positive`.
+    pub fn backward_weight_scratch<T: Scalar>(&self, n: usize, relu: bool) -> usize {
         if let Some(depthwise) = &self.depthwise {
-            return depthwise.scratch(&self.geometry, n);
+            return depthwise.scratch(&self.geometry, n) + self.masked_len(n, relu);
         }
         if let Some(tiles) = self.winograd(n) {
-            return tiles.backward_weight_scratch::<T>(n);
+            return tiles.backward_weight_scratch::<T>(n) + self.masked_len(n, relu);
         }
         let cut = self.cut::<T>(n);
         let tasks = cut.parts * cut.chunks * self.geometry.groups;
-        cut.parts * self.part_len(cut) + parallel::sections_for(tasks) * self.weight_section::<T>()
+        cut.parts * self.part_len(cut)
+            + parallel::sections_for(tasks) * self.weight_section::<T>(cut.sums)
     }
 }
 
@@ -60,25 +69,25 @@ impl Plan {
 pub fn backward_weight<T: Scalar>(
     plan: &Plan,
     x: &[T],
-    dy: &[T],
+    dy: Source<'_, T>,
     dw: Option<&mut [T]>,
     db: Option<&mut [T]>,
     scratch: &mut [T],
 ) {
     let geometry = &plan.geometry;
     let n = x.len() / geometry.image();
-    if let Some(kernel) = &plan.depthwise {
-        if let Some(dw) = dw {
-            depthwise::backward_weight(kernel, geometry, x, dy, dw, scratch);
-        }
-        if let Some(db) = db {
-            reduce::add_plane_sums(dy, geometry.out_plane(), db);
-        }
-        return;
-    }
-    if let Some(tiles) = plan.winograd(n) {
-        if let Some(dw) = dw {
-            winograd::backward_weight(tiles, x, dy, dw, scratch);
+    let tiles = plan.winograd(n);
+    if plan.depthwise.is_some() || tiles.is_some() {
+        let (masked, scratch) = scratch.split_at_mut(plan.masked_len(n, dy.positive.is_some()));
+        let dy = dy.masked(masked);
+        match (dw, &plan.depthwise, tiles) {
+            (Some(dw), Some(kernel), _) => {
+                depthwise::backward_weight(kernel, geometry, x, dy, dw, scratch);
+            }
+            (Some(dw), None, Some(tiles)) => {
+                winograd::backward_weight(tiles, x, dy, dw, scratch);
+            }
+            _ => {}
         }
         if let Some(db) = db {
             reduce::add_plane_sums(dy, geometry.out_plane(), db);
@@ -89,131 +98,154 @@ pub fn backward_weight<T: Scalar>(
     let part_len = plan.part_len(cut);
     let (sums, sections) = scratch.split_at_mut(cut.parts * part_len);
     sums.fill(T::zero());
-    let blocks = plan.blocks(n);
-    {
-        let sums = Shared::new(sums);
-        let tasks = cut.parts * cut.chunks * geometry.groups;
-        parallel::each_with(
-            tasks,
-            geometry.cost(n),
-            sections,
-            plan.weight_section::<T>(),
-            |task, section| {
-                let (part, rest) = (task % cut.parts, task / cut.parts);
-                let job = Job { cut, part, group: rest / cut.chunks, chunk: rest % cut.chunks };
-                for i in blocks * part / cut.parts..blocks * (part + 1) / cut.parts {
-                    job.add_block(plan, plan.block(n, i), x, dy, &sums, section);
-                }
-            },
-        );
-    }
+    add_blocks(plan, cut, Source::all(x), dy, sums, sections);
     let (total, others) = sums.split_at_mut(part_len);
     reduce::add_rows(others, total);
     let weights = part_len - geometry.filters;
     if let Some(dw) = dw {
-        add_transposed(plan, cut, &total[..weights], dw);
+        match cut.sums {
+            Sums::OfFilters { width } => add_transposed(plan, width, &total[..weights], dw),
+            Sums::OfPixels { lanes } => correlate::add_sums(plan, lanes, &total[..weights], dw),
+        }
     }
     if let Some(db) = db {
         reduce::add_to(&total[weights..], db);
     }
 }
 
-/// One task: a part of the batch, a group, a chunk of its filters.
-struct Job {
+/// Adds every block to its part's accumulators.
+fn add_blocks<T: Scalar>(
+    plan: &Plan,
     cut: Cut,
-    part: usize,
-    group: usize,
-    chunk: usize,
+    x: Source<'_, T>,
+    dy: Source<'_, T>,
+    sums: &mut [T],
+    sections: &mut [T],
+) {
+    let geometry = &plan.geometry;
+    let n = x.data.len() / geometry.image();
+    let (blocks, part_len) = (plan.blocks(n), plan.part_len(cut));
+    let sums = Shared::new(sums);
+    let tasks = cut.parts * cut.chunks * geometry.groups;
+    let section = plan.weight_section::<T>(cut.sums);
+    parallel::each_with(tasks, geometry.cost(n), sections, section, |task, section| {
+        let (part, rest) = (task % cut.parts, task / cut.parts);
+        let (group, chunk) = (rest / cut.chunks, rest % cut.chunks);
+        let filters = geometry.group_filters();
+        let (buffer, rest) = section.split_at_mut(plan.buffer_len());
+        for i in blocks * part / cut.parts..blocks * (part + 1) / cut.parts {
+            let block = plan.block(n, i);
+            plan.fill(block, x, buffer);
+            let job = Job {
+                plan,
+                block,
+                image: &buffer[group * (plan.buffer_image() / geometry.groups)..],
+                dy,
+                group,
+                filters: (chunk * FILTERS, filters.min((chunk + 1) * FILTERS)),
+                at: part * part_len + group * cut.sums.len(geometry),
+                biases: (part + 1) * part_len - geometry.filters + group * filters,
+                sums: &sums,
+            };
+            match cut.sums {
+                Sums::OfFilters { width } => job.gather(width, rest),
+                Sums::OfPixels { .. } => job.correlate(rest),
+            }
+        }
+    });
 }
 
-impl Job {
-    fn add_block<T: Scalar>(
-        &self,
-        plan: &Plan,
-        block: Block,
-        x: &[T],
-        dy: &[T],
-        sums: &Shared<'_, T>,
-        section: &mut [T],
-    ) {
+/// One block of a task: a part of the batch, a group, a chunk of its filters.
+pub(super) struct Job<'a, T> {
+    pub(super) plan: &'a Plan,
+    pub(super) block: Block,
+    /// The group's channels in the block's buffer.
+    pub(super) image: &'a [T],
+    pub(super) dy: Source<'a, T>,
+    pub(super) group: usize,
+    /// First filter of the group's, and the one after the last.
+    pub(super) filters: (usize, usize),
+    /// Where the group's accumulators begin, and its sums of the gradient.
+    pub(super) at: usize,
+    pub(super) biases: usize,
+    pub(super) sums: &'a Shared<'a, T>,
+}
+
+impl<T: Scalar> Job<'_, T> {
+    /// The block's output rows in the buffer; panics if windows `width` pixels wide are not inside.
+    pub(super) fn rows(&self, width: usize) -> &[usize] {
+        let rows = &self.plan.row_offsets[..self.block.images * self.block.rows];
+        let last = rows.iter().max().unwrap_or(&0);
+        assert!(last + self.plan.reach + width <= self.image.len(), "the buffer has a border");
+        rows
+    }
+
+    /// Where the block's pixels of `filter` begin in image `i` of the gradient.
+    pub(super) fn gradient(&self, i: usize, filter: usize) -> usize {
+        let geometry = &self.plan.geometry;
+        let filter = self.group * geometry.group_filters() + filter;
+        ((self.block.image + i) * geometry.filters + filter) * geometry.out_plane()
+            + self.block.row * geometry.output[1]
+    }
+
+    /// Vectors of filters: each pixel of the image is broadcast.
+    fn gather(&self, width: usize, section: &mut [T]) {
         let micro = T::micro();
-        let geometry = &plan.geometry;
-        let (inner, filters, width) = (geometry.inner(), geometry.group_filters(), self.cut.width);
-        let part = self.part * plan.part_len(self.cut);
-        let (buffer, turned) = section.split_at_mut(plan.buffer_len());
-        plan.fill(block, x, buffer);
-        let image = &buffer[self.group * (plan.buffer_image() / geometry.groups)..];
-        let rows = &plan.row_offsets[..block.images * block.rows];
-        let (ow, stride) = (geometry.output[1], geometry.stride[1]);
-        let reach = plan.offsets.iter().max().unwrap_or(&0)
-            + rows.iter().max().unwrap_or(&0)
-            + (ow - 1) * stride;
-        assert!(reach < image.len() && rows.len() * ow * micro.nr <= turned.len());
-        for filter in
-            (self.chunk * FILTERS..filters.min((self.chunk + 1) * FILTERS)).step_by(micro.nr)
-        {
-            let cols = micro.nr.min(filters - filter);
-            let first = self.group * filters + filter;
+        let (inner, ow) = (self.plan.geometry.inner(), self.plan.geometry.output[1]);
+        let rows = self.rows(ow);
+        let (turned, masked) = section.split_at_mut(self.plan.block_pixels() * micro.nr);
+        assert!(rows.len() * ow * micro.nr <= turned.len());
+        for filter in (self.filters.0..self.filters.1).step_by(micro.nr) {
+            let cols = micro.nr.min(self.filters.1 - filter);
             // SAFETY: tasks of a part have different filters.
-            let bias = unsafe { sums.at(part + geometry.groups * inner * width + first, cols) };
-            turn(plan, block, first, dy, micro.nr, turned, bias);
+            let bias = unsafe { self.sums.at(self.biases + filter, cols) };
+            self.turn(filter, turned, masked, bias);
             for i in 0..inner.div_ceil(micro.mr) {
                 let (k, end) = even_part(inner, micro.mr, i);
-                let at = part + (self.group * inner + k) * width + filter;
+                let at = self.at + k * width + filter;
                 // SAFETY: a row of the accumulators holds `width` filters, a multiple of `nr`, and tasks
-                // have different filters or parts; the assert above bounds image and gradient.
+                // have different filters or parts; `rows` and the assert bound image and gradient.
                 unsafe {
-                    let c = sums.at(at, (end - k - 1) * width + micro.nr).as_mut_ptr();
-                    let offsets = plan.offsets[k..end].as_ptr();
-                    micro.gather(
-                        end - k,
-                        rows,
-                        ow,
-                        stride,
-                        image.as_ptr(),
-                        offsets,
-                        turned.as_ptr(),
-                        c,
-                        width,
-                        Start::Add,
-                    );
+                    let c = self.sums.at(at, (end - k - 1) * width + micro.nr).as_mut_ptr();
+                    let offsets = self.plan.offsets[k..end].as_ptr();
+                    let (a, b) = (self.image.as_ptr(), turned.as_ptr());
+                    micro.gather(end - k, rows, ow, 1, a, offsets, b, c, width, Start::Add);
                 }
+            }
+        }
+    }
+
+    /// Writes the block's gradient of `bias.len()` filters as `[pixel][nr]`, zeros beyond, and adds their sums to `bias`.
+    fn turn(&self, filter: usize, turned: &mut [T], masked: &mut [T], bias: &mut [T]) {
+        let (plane, nr) = (self.plan.geometry.out_plane(), T::micro().nr);
+        let pixels = self.block.rows * self.plan.geometry.output[1];
+        let images = turned.chunks_exact_mut(pixels * nr).take(self.block.images);
+        for (i, turned) in images.enumerate() {
+            let at = self.gradient(i, filter);
+            let (mut dy, mut stride) = (&self.dy.data[at..], plane);
+            if self.dy.positive.is_some() {
+                for (j, masked) in masked.chunks_exact_mut(pixels).take(bias.len()).enumerate() {
+                    self.dy.part(at + j * plane, pixels).copy(masked);
+                }
+                (dy, stride) = (&*masked, pixels);
+            }
+            transpose::pack(T::micro(), dy, stride, bias.len(), nr, turned);
+            for (j, bias) in bias.iter_mut().enumerate() {
+                *bias += reduce::sum(&dy[j * stride..][..pixels]);
             }
         }
     }
 }
 
-/// Writes the block's gradient of `bias.len()` filters as `[pixel][nr]`, zeros beyond, and adds their sums to `bias`.
-fn turn<T: Scalar>(
-    plan: &Plan,
-    block: Block,
-    filter: usize,
-    dy: &[T],
-    nr: usize,
-    turned: &mut [T],
-    bias: &mut [T],
-) {
-    let geometry = &plan.geometry;
-    let (plane, ow) = (geometry.out_plane(), geometry.output[1]);
-    let pixels = block.rows * ow;
-    for (i, turned) in turned.chunks_exact_mut(pixels * nr).take(block.images).enumerate() {
-        let at = ((block.image + i) * geometry.filters + filter) * plane + block.row * ow;
-        transpose::pack(T::micro(), &dy[at..], plane, bias.len(), nr, turned);
-        for (j, bias) in bias.iter_mut().enumerate() {
-            *bias += reduce::sum(&dy[at + j * plane..][..pixels]);
-        }
-    }
-}
-
 /// `dw[f][k] += sums[k][f]`
-fn add_transposed<T: Scalar>(plan: &Plan, cut: Cut, sums: &[T], dw: &mut [T]) {
+fn add_transposed<T: Scalar>(plan: &Plan, width: usize, sums: &[T], dw: &mut [T]) {
     /// Filters read side by side: a cache line.
     const TILE: usize = 16;
     let (inner, filters) = (plan.geometry.inner(), plan.geometry.group_filters());
-    let groups = dw.chunks_exact_mut(filters * inner).zip(sums.chunks_exact(inner * cut.width));
+    let groups = dw.chunks_exact_mut(filters * inner).zip(sums.chunks_exact(inner * width));
     for (dw, sums) in groups {
         parallel::chunks(Write(dw, TILE * inner), Cost::elements(2 * sums.len()), |tile, dw| {
-            let (count, sums) = (dw.len() / inner, (&sums[tile * TILE..], cut.width));
+            let (count, sums) = (dw.len() / inner, (&sums[tile * TILE..], width));
             // SAFETY: the piece is this task's.
             unsafe { transpose::add(T::micro(), sums, count, &Shared::new(dw), 0, inner) }
         });

@@ -1,5 +1,5 @@
-//! Two-dimensional convolution as a matrix product whose right factor is never stored: while a panel of
-//! it is packed for the register kernel, it is read from the image ("implicit im2col").
+//! Two-dimensional convolution as a matrix product whose right factor is never stored: the register kernels
+//! read it from the image.
 //!
 //! Letters: `n` images of `channels × h × w` give `filters × oh × ow`; `k` runs over
 //! `channels / groups × kh × kw`, in the order of the weight. A *block* is some rows of one image, or
@@ -8,15 +8,18 @@
 
 mod backward_input;
 mod backward_weight;
+mod correlate;
 mod depthwise;
+mod fill;
 mod forward;
 mod plan;
 #[cfg(test)]
 mod tests;
-mod window;
+mod vectors;
 mod winograd;
 
 pub use backward_input::backward_input;
 pub use backward_weight::backward_weight;
-pub use forward::forward;
+pub use fill::Source;
+pub use forward::{forward, forward_packed, pack};
 pub use plan::{Geometry, Plan};

@@ -1,13 +1,15 @@
 //! Sizes of a convolution and how it is cut into blocks.
 
 use super::depthwise::Depthwise;
+use super::fill::Columns;
 use super::winograd::Tiles;
-use crate::Scalar;
 use crate::kernels::micro::MAX_NR;
 use crate::kernels::parallel::Cost;
 
-/// Output pixels that a block aims at.
+/// Output pixels that a block aims at, and more with few channels: as many as make so many inputs.
 const BLOCK_PIXELS: usize = 256;
+const BLOCK_INPUTS: usize = 4096;
+const MOST_PIXELS: usize = 1024;
 /// Most elements of a block's buffer, so that it stays in L2.
 const BLOCK_ELEMENTS: usize = 64 * 1024;
 
@@ -63,6 +65,19 @@ impl Geometry {
         )
     }
 
+    /// A kernel of one pixel knows no rows: the same convolution with rows as long as fit a block.
+    pub fn flattened(mut self) -> Self {
+        let plane = self.out_plane();
+        if self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0] {
+            let width =
+                (1..=BLOCK_PIXELS.min(plane)).rev().find(|width| plane.is_multiple_of(*width));
+            let width = width.unwrap_or(1).max(self.output[1]);
+            self.output = [plane / width, width];
+            self.input = self.output;
+        }
+        self
+    }
+
     /// The convolution that computes the input gradient: filters and channels change places, the kernel
     /// is turned around. Only for stride 1 and a padding that does not exceed the kernel's reach.
     fn transposed(&self) -> Option<Self> {
@@ -92,8 +107,12 @@ pub struct Plan {
     pub(super) rows: usize,
     /// Rows and columns of the buffer.
     pub(super) buffer: [usize; 2],
+    /// What a row of the buffer holds.
+    pub(super) columns: Vec<Columns>,
     /// Where the window element of each `k` lies, from the window's first, within a group.
     pub(super) offsets: Vec<usize>,
+    /// The largest of them.
+    pub(super) reach: usize,
     /// Where each output row of a block begins.
     pub(super) row_offsets: Vec<usize>,
     /// For the input gradient.
@@ -136,42 +155,48 @@ impl Plan {
 
     fn without_transposed(geometry: Geometry) -> Self {
         let [oh, ow] = geometry.output;
-        let [sh, sw] = geometry.stride;
+        let stride = geometry.stride;
         let reach = [0, 1].map(|axis| geometry.dilation[axis] * (geometry.kernel[axis] - 1));
-        let strips = oh.div_ceil((BLOCK_PIXELS / ow).max(1));
+        let pixels = (BLOCK_INPUTS / geometry.channels).clamp(BLOCK_PIXELS, MOST_PIXELS);
+        let strips = oh.div_ceil((pixels / ow).max(1));
         let rows = oh.div_ceil(strips);
-        let buffer = [(rows - 1) * sh + reach[0] + 1, (ow - 1) * sw + reach[1] + 1];
+        // Columns at a distance of the stride lie side by side, so that neighbouring windows do: a run for
+        // each remainder that a window element's column can leave.
+        let width = ((ow - 1) * stride[1] + reach[1] + 1).div_ceil(stride[1]);
+        let column = |kw: usize| kw * geometry.dilation[1];
+        let mut runs: Vec<usize> =
+            (0..geometry.kernel[1]).map(|kw| column(kw) % stride[1]).collect();
+        runs.sort_unstable();
+        runs.dedup();
+        let buffer = [(rows - 1) * stride[0] + reach[0] + 1, runs.len() * width];
         let image = geometry.channels * buffer[0] * buffer[1];
-        let images = if strips > 1 {
-            1
-        } else {
-            (BLOCK_PIXELS / (oh * ow)).min(BLOCK_ELEMENTS / image).max(1)
-        };
+        let images =
+            if strips > 1 { 1 } else { (pixels / (oh * ow)).min(BLOCK_ELEMENTS / image).max(1) };
         let mut offsets = Vec::with_capacity(geometry.inner());
         for channel in 0..geometry.channels / geometry.groups {
             for kh in 0..geometry.kernel[0] {
                 for kw in 0..geometry.kernel[1] {
                     let row = channel * buffer[0] + kh * geometry.dilation[0];
-                    offsets.push(row * buffer[1] + kw * geometry.dilation[1]);
+                    let run = runs.iter().take_while(|&&run| run < column(kw) % stride[1]).count();
+                    offsets.push(row * buffer[1] + run * width + column(kw) / stride[1]);
                 }
             }
         }
         let row_offsets = (0..images)
-            .flat_map(|i| (0..rows).map(move |row| i * image + row * sh * buffer[1]))
+            .flat_map(|i| (0..rows).map(move |row| i * image + row * stride[0] * buffer[1]))
             .collect();
-        let winograd = Tiles::new(&geometry);
-        let depthwise = Depthwise::new(&geometry);
-        let transposed = None;
         Self {
-            geometry,
             images,
             rows,
             buffer,
+            columns: columns(&geometry, &runs, width),
+            reach: offsets.iter().copied().max().unwrap_or(0),
             offsets,
             row_offsets,
-            transposed,
-            winograd,
-            depthwise,
+            transposed: None,
+            winograd: Tiles::new(&geometry),
+            depthwise: Depthwise::new(&geometry),
+            geometry,
         }
     }
 
@@ -210,27 +235,17 @@ impl Plan {
     pub(super) fn block_pixels(&self) -> usize {
         self.images * self.rows * self.geometry.output[1]
     }
+}
 
-    /// Copies a block's input into `buffer`, with zeros around it.
-    pub(super) fn fill<T: Scalar>(&self, block: Block, x: &[T], buffer: &mut [T]) {
-        let Geometry { channels, input: [h, w], stride, padding, .. } = self.geometry;
-        let [buffer_h, buffer_w] = self.buffer;
-        let top = block.row * stride[0];
-        // Columns that come from the input.
-        let columns = padding[1].min(buffer_w)..(padding[1] + w).min(buffer_w);
-        let images = &x[block.image * channels * h * w..][..block.images * channels * h * w];
-        let planes = images.chunks_exact(h * w).zip(buffer.chunks_exact_mut(buffer_h * buffer_w));
-        for (plane, buffer) in planes {
-            for (r, row) in buffer.chunks_exact_mut(buffer_w).enumerate() {
-                match (top + r).checked_sub(padding[0]).filter(|&source| source < h) {
-                    None => row.fill(T::zero()),
-                    Some(source) => {
-                        row[..columns.start].fill(T::zero());
-                        row[columns.clone()].copy_from_slice(&plane[source * w..][..columns.len()]);
-                        row[columns.end..].fill(T::zero());
-                    }
-                }
-            }
-        }
-    }
+/// Which columns of the input make the runs of a row of the buffer, each of `width`.
+fn columns(geometry: &Geometry, runs: &[usize], width: usize) -> Vec<Columns> {
+    let (w, stride, padding) = (geometry.input[1], geometry.stride[1], geometry.padding[1]);
+    let columns = runs.iter().enumerate().map(|(i, &run)| {
+        // Those before are in the padding.
+        let first = padding.saturating_sub(run).div_ceil(stride);
+        let from = first * stride + run - padding;
+        let count = w.saturating_sub(from).div_ceil(stride).min(width.saturating_sub(first));
+        Columns { from: from.min(w), to: (i * width + first).min(runs.len() * width), count }
+    });
+    columns.filter(|columns| columns.count > 0).collect()
 }

@@ -1,6 +1,6 @@
 //! The fast kernels against the seven loops of the definition.
 
-use super::{Geometry, Plan, backward_input, backward_weight, forward};
+use super::{Geometry, Plan, Source, backward_input, backward_weight, forward};
 use crate::kernels::simd;
 use crate::{Scalar, Seed};
 
@@ -49,6 +49,15 @@ fn geometries() -> Vec<(usize, Geometry)> {
         (3, geometry(3, 12, 3, [5, 10], [2, 3], [1, 3], [2, 5], [3, 2])),
         (1, geometry(2, 2, 2, [4, 4], [1, 1], [3, 4], [0, 0], [1, 1])),
         (1, geometry(4, 20, 4, [5, 5], [3, 3], [1, 1], [1, 1], [1, 1])),
+        // Strides with and without all columns used; a kernel of one pixel, whose plane has no shape.
+        (2, geometry(3, 20, 1, [19, 21], [3, 3], [2, 2], [1, 1], [1, 1])),
+        (2, geometry(4, 9, 1, [11, 12], [1, 1], [2, 3], [0, 1], [1, 1])),
+        (3, geometry(2, 5, 1, [9, 40], [2, 4], [1, 3], [0, 5], [1, 2])),
+        (3, geometry(5, 40, 1, [6, 6], [1, 1], [1, 1], [0, 0], [1, 1])),
+        // One output of an image; vectors of pixels that are whole, and that are not.
+        (4, geometry(6, 37, 1, [4, 4], [4, 4], [1, 1], [0, 0], [1, 1])),
+        (2, geometry(1, 6, 1, [28, 28], [5, 5], [1, 1], [2, 2], [1, 1])),
+        (1, geometry(2, 33, 1, [9, 64], [3, 3], [1, 1], [1, 1], [1, 1])),
         // Winograd's: whole tiles, odd sizes with every padding, several images and strips in a block, more
         // channels than a panel of the first cache.
         (1, geometry(32, 32, 1, [16, 16], [3, 3], [1, 1], [1, 1], [1, 1])),
@@ -101,51 +110,75 @@ fn close<T: Scalar>(what: &str, plan: &Plan, n: usize, got: &[T], want: &[f64], 
     }
 }
 
-fn compare<T: Scalar>() {
-    for (n, g) in geometries() {
-        let (plan, exact) = (Plan::new(g.clone()), Plan::exact(g.clone()));
+/// What the definition says, in `f64`; gradients by weight and bias begin at 1.
+struct Definition<T> {
+    x: Vec<T>,
+    w: Vec<T>,
+    bias: Vec<T>,
+    dy: Vec<T>,
+    y: Vec<f64>,
+    dx: Vec<f64>,
+    dw: Vec<f64>,
+    db: Vec<f64>,
+}
+
+impl<T: Scalar> Definition<T> {
+    fn new(g: &Geometry, n: usize, relu: bool) -> Self {
         let pixels = n * g.out_plane();
         let (x, w) = (random::<T>(n * g.image(), 1), random::<T>(g.filters * g.inner(), 2));
         let (bias, dy) = (random::<T>(g.filters, 3), random::<T>(g.filters * pixels, 4));
         let of_filter = |at: usize| at / g.out_plane() % g.filters;
         let mut y: Vec<f64> = (0..dy.len()).map(|at| bias[of_filter(at)].widen()).collect();
+        products(g, n, |at_w, at_x, at_y| y[at_y] += w[at_w].widen() * x[at_x].widen());
+        let mut counted: Vec<f64> = dy.iter().map(|dy| dy.widen()).collect();
+        if relu {
+            for (y, dy) in y.iter_mut().zip(&mut counted) {
+                (*y, *dy) = if *y > 0.0 { (*y, *dy) } else { (0.0, 0.0) };
+            }
+        }
         let (mut dx, mut dw, mut db) =
             (vec![0.0; x.len()], vec![1.0; w.len()], vec![1.0; g.filters]);
-        products(&g, n, |at_w, at_x, at_y| {
-            y[at_y] += w[at_w].widen() * x[at_x].widen();
-            dx[at_x] += w[at_w].widen() * dy[at_y].widen();
-            dw[at_w] += x[at_x].widen() * dy[at_y].widen();
+        products(g, n, |at_w, at_x, at_y| {
+            dx[at_x] += w[at_w].widen() * counted[at_y];
+            dw[at_w] += x[at_x].widen() * counted[at_y];
         });
-        (0..dy.len()).for_each(|at| db[of_filter(at)] += dy[at].widen());
+        (0..dy.len()).for_each(|at| db[of_filter(at)] += counted[at]);
+        Self { x, w, bias, dy, y, dx, dw, db }
+    }
 
-        simd::at_every_level(|| {
-            for plan in [&plan, &exact] {
-                let mut got = vec![T::nan(); y.len()];
-                forward(
-                    plan,
-                    &x,
-                    &w,
-                    Some(&bias),
-                    &mut got,
-                    &mut vec![T::nan(); plan.forward_scratch::<T>(n)],
-                );
-                close("output", plan, n, &got, &y, g.inner());
-                let mut got = vec![T::nan(); dx.len()];
-                backward_input(
-                    plan,
-                    &w,
-                    &dy,
-                    &mut got,
-                    &mut vec![T::nan(); plan.backward_input_scratch::<T>(n)],
-                );
-                close("input gradient", plan, n, &got, &dx, g.filters * g.kernel[0] * g.kernel[1]);
-                let (mut got_w, mut got_b) = (vec![T::one(); w.len()], vec![T::one(); g.filters]);
-                let scratch = &mut vec![T::nan(); plan.backward_weight_scratch::<T>(n)];
-                backward_weight(plan, &x, &dy, Some(&mut got_w), Some(&mut got_b), scratch);
-                close("weight gradient", plan, n, &got_w, &dw, pixels);
-                close("bias gradient", plan, n, &got_b, &db, pixels);
-            }
-        });
+    fn compare(&self, plan: &Plan, n: usize, relu: bool) {
+        let (g, pixels) = (&plan.geometry, n * plan.geometry.out_plane());
+        let nan = |len| vec![T::nan(); len];
+        let mut got = nan(self.y.len());
+        let scratch = &mut nan(plan.forward_scratch::<T>(n));
+        forward(plan, &self.x, &self.w, Some(&self.bias), relu, &mut got, scratch);
+        close("output", plan, n, &got, &self.y, g.inner());
+        // The sign of the definition's: rounding could turn another.
+        let y: Vec<T> = self.y.iter().map(|&y| T::lit(y)).collect();
+        let dy = Source { data: &self.dy, positive: relu.then_some(&y[..]) };
+        let mut got = nan(self.dx.len());
+        let scratch = &mut nan(plan.backward_input_scratch::<T>(n, relu));
+        backward_input(plan, &self.w, dy, &mut got, scratch);
+        let terms = g.filters * g.kernel[0] * g.kernel[1];
+        close("input gradient", plan, n, &got, &self.dx, terms);
+        let (mut dw, mut db) = (vec![T::one(); self.w.len()], vec![T::one(); g.filters]);
+        let scratch = &mut nan(plan.backward_weight_scratch::<T>(n, relu));
+        backward_weight(plan, &self.x, dy, Some(&mut dw), Some(&mut db), scratch);
+        close("weight gradient", plan, n, &dw, &self.dw, pixels);
+        close("bias gradient", plan, n, &db, &self.db, pixels);
+    }
+}
+
+fn compare<T: Scalar>() {
+    for (n, g) in geometries() {
+        let (plan, exact) = (Plan::new(g.clone().flattened()), Plan::exact(g.clone()));
+        for relu in [false, true] {
+            let definition = Definition::<T>::new(&g, n, relu);
+            simd::at_every_level(|| {
+                definition.compare(&plan, n, relu);
+                definition.compare(&exact, n, relu);
+            });
+        }
     }
 }
 
