@@ -6,6 +6,7 @@
 //! | store them in fewer bytes | [`Storage`], [`Sequential::save_as`](crate::Sequential::save_as) |
 //! | do without a file system | [`Sequential::to_bytes`](crate::Sequential::to_bytes), [`Sequential::load_bytes`](crate::Sequential::load_bytes) |
 //! | load a part, or other names | [`Sequential::load_partial`](crate::Sequential::load_partial) |
+//! | interrupt a run and go on | [`Checkpoint`], [`SavedCheckpoint`], [`CheckpointFolder`] |
 //! | look into a file, or map one | [`WeightsFile`] |
 //!
 //! Files have the safetensors format, with PyTorch's names and layouts: a PyTorch `Sequential`'s weights load without a
@@ -13,6 +14,7 @@
 //! wrong with it is reported at once. A file that is written takes its name when all of it is on the disk.
 
 mod atomic;
+mod checkpoint;
 mod dtype;
 mod header;
 mod json;
@@ -21,6 +23,9 @@ mod problem;
 mod save;
 mod weights_file;
 
+pub use checkpoint::{
+    Checkpoint, CheckpointFolder, PartReader, PartWriter, Position, Resumable, SavedCheckpoint,
+};
 pub use dtype::{Dtype, Storage};
 pub use load::{Loaded, Mismatched};
 pub use problem::{FileProblems, Problem};

@@ -323,6 +323,10 @@ impl<F: Scalar> Sequential<F> {
         self.passes = passes;
     }
 
+    pub(crate) fn set_seed(&mut self, seed: Seed) {
+        self.seed = seed;
+    }
+
     /// Shape of one input sample.
     pub fn input_shape(&self) -> &Shape {
         &self.input

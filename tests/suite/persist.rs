@@ -1,5 +1,6 @@
 //! Saving and loading: nothing lost, nothing half done, every problem named.
 
+mod checkpoints;
 mod disk;
 mod hostile;
 mod weights;
