@@ -7,6 +7,8 @@
 //! | do without a file system | [`Sequential::to_bytes`](crate::Sequential::to_bytes), [`Sequential::load_bytes`](crate::Sequential::load_bytes) |
 //! | load a part, or other names | [`Sequential::load_partial`](crate::Sequential::load_partial) |
 //! | interrupt a run and go on | [`Checkpoint`], [`SavedCheckpoint`], [`CheckpointFolder`] |
+//! | save layers and weights in one file (feature `serde`) | `Sequential::save_model`, `Sequential::open`, `Registry` |
+//! | make a model smaller and faster to predict with | [`Sequential::into_inference`](crate::Sequential::into_inference) |
 //! | look into a file, or map one | [`WeightsFile`] |
 //!
 //! Files have the safetensors format, with PyTorch's names and layouts: a PyTorch `Sequential`'s weights load without a
@@ -19,6 +21,8 @@ mod dtype;
 mod header;
 mod json;
 mod load;
+#[cfg(feature = "serde")]
+mod model;
 mod problem;
 mod save;
 mod weights_file;
@@ -28,5 +32,9 @@ pub use checkpoint::{
 };
 pub use dtype::{Dtype, Storage};
 pub use load::{Loaded, Mismatched};
+#[cfg(feature = "serde")]
+pub(crate) use model::{NamedRecord, record};
+#[cfg(feature = "serde")]
+pub use model::{Record, Registry};
 pub use problem::{FileProblems, Problem};
 pub use weights_file::{TensorInfo, WeightsFile};

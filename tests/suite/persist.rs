@@ -3,6 +3,9 @@
 mod checkpoints;
 mod disk;
 mod hostile;
+mod inference;
+#[cfg(feature = "serde")]
+mod model;
 mod weights;
 
 use layerwise::prelude::*;
