@@ -63,6 +63,7 @@
 //! | `tracing` | no | runs as events of the tracing crate: `training::Events` |
 //! | `npz` | no | NumPy's archives: `data::read_npz`; single `.npy` files need no feature |
 //! | `serde` | no | layers and weights in one file: `Sequential::open`; schedules, fitted preprocessing and an optimizer's state as serde's data |
+//! | `onnx` | no | models for other programs: `Sequential::save_onnx` |
 //!
 //! # Arrays
 //!

@@ -9,6 +9,7 @@
 //! | interrupt a run and go on | [`Checkpoint`], [`SavedCheckpoint`], [`CheckpointFolder`] |
 //! | save layers and weights in one file (feature `serde`) | `Sequential::save_model`, `Sequential::open`, `Registry` |
 //! | make a model smaller and faster to predict with | [`Sequential::into_inference`](crate::Sequential::into_inference) |
+//! | write an ONNX file (feature `onnx`) | `Sequential::save_onnx` |
 //! | look into a file, or map one | [`WeightsFile`] |
 //!
 //! Files have the safetensors format, with PyTorch's names and layouts: a PyTorch `Sequential`'s weights load without a
@@ -23,6 +24,8 @@ mod json;
 mod load;
 #[cfg(feature = "serde")]
 mod model;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod problem;
 mod save;
 mod weights_file;

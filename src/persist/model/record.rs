@@ -55,6 +55,15 @@ impl Record {
         Self::of("Block", &List { layers })
     }
 
+    /// The layers of a list.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn layers(&self) -> Option<Vec<NamedRecord>> {
+        if self.kind != "Block" {
+            return None;
+        }
+        List::deserialize(&self.settings).ok().map(|list| list.layers)
+    }
+
     /// Changes a setting, if there is one of this name.
     pub(crate) fn set(&mut self, setting: &str, value: impl Into<Value>) {
         if let Some(place) = self.settings.get_mut(setting) {
