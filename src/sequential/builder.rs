@@ -34,7 +34,8 @@ pub(super) struct Item<F: Scalar> {
 #[derive(Debug)]
 enum Part<F: Scalar> {
     Spec(Box<dyn LayerSpec<F>>),
-    Layer(Box<dyn Layer<F>>),
+    /// With what it was made from, if that is known.
+    Layer(Box<dyn Layer<F>>, Option<Recorded>),
 }
 
 impl<F: Scalar> Item<F> {
@@ -43,12 +44,13 @@ impl<F: Scalar> Item<F> {
     }
 
     /// A layer of another model.
-    pub(super) fn built(name: &str, layer: Box<dyn Layer<F>>) -> Self {
-        Self { name: Some(name.into()), part: Part::Layer(layer) }
+    pub(super) fn built(node: &Node<F>) -> Self {
+        let part = Part::Layer(node.layer.clone(), Some(node.record.clone()));
+        Self { name: Some(node.name.clone()), part }
     }
 
     pub(super) fn layer(layer: impl Layer<F> + 'static) -> Self {
-        Self { name: None, part: Part::Layer(Box::new(layer)) }
+        Self { name: None, part: Part::Layer(Box::new(layer), None) }
     }
 
     /// What is kept of it to save the model's architecture.
@@ -56,7 +58,8 @@ impl<F: Scalar> Item<F> {
     pub(super) fn recorded(&self) -> Recorded {
         match &self.part {
             Part::Spec(spec) => spec.record(),
-            Part::Layer(layer) => {
+            Part::Layer(_, Some(record)) => record.clone(),
+            Part::Layer(layer, None) => {
                 Recorded::missing(format!("a {} that was added built", layer.kind()))
             }
         }
@@ -64,7 +67,10 @@ impl<F: Scalar> Item<F> {
 
     #[cfg(not(feature = "serde"))]
     pub(super) fn recorded(&self) -> Recorded {
-        Recorded
+        match &self.part {
+            Part::Layer(_, Some(record)) => record.clone(),
+            _ => Recorded,
+        }
     }
 
     #[cfg(feature = "serde")]
@@ -157,7 +163,7 @@ pub(super) fn build<'a, F: Scalar>(
             Part::Spec(spec) => spec
                 .build(&shape, &mut init.child(&name))
                 .map_err(|error| error.inside(position, &name))?,
-            Part::Layer(layer) => layer.clone(),
+            Part::Layer(layer, _) => layer.clone(),
         };
         shape = place(&mut nodes, &shape, name, layer, item.recorded())?;
     }

@@ -48,6 +48,57 @@ fn models() -> Result<Vec<(&'static str, Sequential)>> {
                 .add(AlphaDropout::new(0.2))
                 .add(GaussianDropout::new(0.3)),
         ),
+        ("layer_norm", flat().add(LayerNorm::new()).add(LayerNorm::new().affine(false))),
+        ("layer_norm_last", image().add(LayerNorm::new().last_axes(1))),
+        ("group_norm", image().add(GroupNorm::new(2)).add(InstanceNorm::new())),
+        ("response_norm", image().add(LocalResponseNorm::new(3).alpha(0.5))),
+        (
+            "conv1d",
+            Sequential::builder([4, 11]).add(Conv1d::new(6, 3).stride(2).padding(1).groups(2)),
+        ),
+        (
+            "conv_transpose",
+            image()
+                .add(ConvTranspose2d::new(6, 3).stride(2).padding(1).output_padding(1).groups(2)),
+        ),
+        ("zero_pad", image().add(ZeroPad::new((1, 2)))),
+        ("upsample", image().add(Upsample::new((2, 3))).add(Upsample::new(2).bilinear())),
+        ("upsample_corners", image().add(Upsample::to((13, 7)).bilinear().align_corners(true))),
+        (
+            "adaptive",
+            Sequential::builder([4, 8, 12])
+                .add(AdaptiveAvgPool2d::new((4, 3)))
+                .add(AdaptiveMaxPool2d::new(1)),
+        ),
+        ("global_max_pool", image().add(GlobalMaxPool)),
+        ("reshape", image().add(Reshape::new([10, 36])).add(Permute::new([1, 0]))),
+        (
+            "residual",
+            image()
+                .add(Residual::new(
+                    Block::new().add(Conv2d::new(4, 3).padding(1)).add(BatchNorm::new()).add(Relu),
+                ))
+                .add(
+                    Residual::new(Block::new().add(Conv2d::new(6, 3).stride(2).padding(1)))
+                        .projection(Block::new().add(Conv2d::new(6, 1).stride(2))),
+                ),
+        ),
+        (
+            "stochastic_depth",
+            flat().add(
+                StochasticDepth::new(Block::new().add(Linear::new(12)).add(Relu)).survival(0.7),
+            ),
+        ),
+        (
+            "parallel",
+            image()
+                .add(
+                    Parallel::concat()
+                        .branch(Block::new().add(Conv2d::new(3, 1)))
+                        .branch(Block::new().add(Conv2d::new(5, 3).padding(1))),
+                )
+                .add(Parallel::sum().branch(Block::new().add(Relu)).branch(Block::new().add(Tanh))),
+        ),
         ("prelu_shared", image().add(PRelu::shared())),
         ("prelu", image().add(PRelu::new())),
         ("dropout_alone", flat().add(Dropout::new(0.5))),

@@ -71,6 +71,22 @@ impl Record {
         }
     }
 
+    /// A layer of blocks: its settings, and each block under a name.
+    pub(crate) fn with_inner<'n>(
+        kind: &str,
+        settings: &impl Serialize,
+        inner: impl IntoIterator<Item = (&'n str, Option<Record>)>,
+    ) -> Self {
+        let inner = inner.into_iter().filter_map(|(name, record)| Some((name, record?)));
+        let inner: std::collections::BTreeMap<&str, Record> = inner.collect();
+        Self::of(kind, &serde_json::json!({ "of": settings, "settings": inner }))
+    }
+
+    /// A block inside this layer.
+    pub(crate) fn inner(&self, name: &str) -> Option<Record> {
+        Record::deserialize(self.settings.get("settings")?.get(name)?).ok()
+    }
+
     /// The kind, such as `Linear`.
     pub fn kind(&self) -> &str {
         &self.kind

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::record::{List, NamedRecord, Record};
 use crate::activations::*;
 use crate::layers::*;
-use crate::{Block, LayerSpec, Result, Scalar};
+use crate::{Block, LayerSpec, Parallel, Residual, Result, Scalar, StochasticDepth};
 
 /// The crate's own layers: one line each. A new one is added here, and its spec derives serde's two traits.
 macro_rules! catalogue {
@@ -34,9 +34,12 @@ macro_rules! catalogue {
 }
 
 catalogue! {
-    Linear, Conv2d, MaxPool2d, AvgPool2d, GlobalAvgPool, BatchNorm, Dropout, Flatten, Softmax, LogSoftmax,
-    Relu, Relu6, LeakyRelu, Elu, Selu, Gelu, GeluTanh, Silu, Mish, Softplus, Sigmoid, Tanh, Softsign,
-    HardSigmoid, HardSwish, AlphaDropout, GaussianNoise, GaussianDropout, PRelu, Maxout, MaxoutConv2d, MaxoutChannels,
+    Linear, Conv2d, MaxPool2d, AvgPool2d, GlobalAvgPool, BatchNorm, Dropout, Flatten, Softmax,
+    LogSoftmax, Relu, Relu6, LeakyRelu, Elu, Selu, Gelu, GeluTanh, Silu, Mish, Softplus, Sigmoid,
+    Tanh, Softsign, HardSigmoid, HardSwish, AlphaDropout, GaussianNoise, GaussianDropout, PRelu,
+    Maxout, MaxoutConv2d, MaxoutChannels, AdaptiveAvgPool2d, AdaptiveMaxPool2d, GlobalMaxPool,
+    Conv1d, ConvTranspose2d, Permute, Reshape, LocalResponseNorm, LayerNorm, GroupNorm,
+    InstanceNorm, Upsample, ZeroPad, FractionalMaxPool2d, DropConnect,
 }
 
 type Made<F> = std::result::Result<Box<dyn LayerSpec<F>>, serde_json::Error>;
@@ -110,11 +113,40 @@ impl<F: Scalar> Registry<F> {
         }
         match &**kind {
             "Block" => Ok(Box::new(self.block(place, settings)?)),
+            "Residual" => Ok(Box::new(self.residual(place, record)?)),
+            "StochasticDepth" => {
+                let residual = self.residual(place, record)?;
+                let settings = Deserialize::deserialize(&settings["of"]);
+                let settings = settings.map_err(|error| at(format!("{kind}: {error}")))?;
+                Ok(Box::new(StochasticDepth::restored(residual, settings)))
+            }
+            "Parallel" => {
+                let sum = settings["of"].as_bool().unwrap_or_default();
+                let mut parallel = if sum { Parallel::sum() } else { Parallel::concat() };
+                let mut count = 0;
+                while let Some(branch) = record.inner(&count.to_string()) {
+                    parallel =
+                        parallel.branch(self.block(&format!("{place}.{count}"), &branch.settings)?);
+                    count += 1;
+                }
+                Ok(Box::new(parallel))
+            }
             _ => Err(at(format!(
                 "needs a kind of layer that is known, got {}; add it to a Registry and open the file with that",
                 crate::persist::problem::shorten(kind)
             ))),
         }
+    }
+
+    fn residual(&self, place: &str, record: &Record) -> Result<Residual<F>, String> {
+        let body = record.inner("body").ok_or_else(|| format!("layer {place}: has no body"))?;
+        let residual = Residual::new(self.block(&format!("{place}.body"), &body.settings)?);
+        Ok(match record.inner("projection") {
+            Some(block) => {
+                residual.projection(self.block(&format!("{place}.projection"), &block.settings)?)
+            }
+            None => residual,
+        })
     }
 
     /// The block whose layers are in these settings.

@@ -76,6 +76,9 @@ impl<F: Scalar> Export<F> {
             "LayerNorm" => self.layer_norm(path, s, x, shape),
             "GroupNorm" => self.group_norm(path, s.int("groups")?, s, x, shape),
             "InstanceNorm" => self.instance_norm(path, s, x, shape),
+            "LocalResponseNorm" if s.int("size")? % 2 == 0 => {
+                Err("ONNX's window of an even size lies one channel further".into())
+            }
             "LocalResponseNorm" => {
                 let [alpha, beta, k] = ["alpha", "beta", "k"].map(|key| s.float(key));
                 let settings = [
@@ -86,6 +89,19 @@ impl<F: Scalar> Export<F> {
                 ];
                 Ok(self.graph.op("LRN", &[x], &settings))
             }
+            "Residual" | "StochasticDepth" => self.residual(path, record, x, shape),
+            "Parallel" => self.parallel(path, record, x, shape),
+            "ZeroPad" => {
+                let sides = s.ints("sides")?;
+                let [top, bottom, left, right] = sides[..] else {
+                    return Err("has no four sides".into());
+                };
+                let pads = self.graph.integers(&[0, 0, top, left, 0, 0, bottom, right]);
+                Ok(self.graph.op("Pad", &[x, &pads], &[]))
+            }
+            "Upsample" => self.resize(s, x, after),
+            "AdaptiveAvgPool2d" => self.adaptive("AveragePool", x, shape, after),
+            "AdaptiveMaxPool2d" => self.adaptive("MaxPool", x, shape, after),
             "Flatten" => Ok(self.graph.op("Flatten", &[x], &[("axis", Int(1))])),
             "Reshape" => Ok(self.reshape(x, after)),
             "Permute" => {
@@ -163,6 +179,83 @@ impl<F: Scalar> Export<F> {
                 self.graph.constant(&format!("{path}.{name}"), &[channels], &vec![value; channels])
             }
         }
+    }
+
+    /// The output of a block inside a layer.
+    fn inner(&mut self, path: &str, name: &str, block: &Record, x: &str, shape: &Shape) -> String {
+        let layers = block.layers().unwrap_or_default();
+        let init = path.split('.').fold(self.init.clone(), |init, segment| init.child(segment));
+        self.layers(&format!("{path}.{name}."), &layers, &init.child(name), x, shape).0
+    }
+
+    fn residual(&mut self, path: &str, record: &Record, x: &str, shape: &Shape) -> Done {
+        let body = record.inner("body").ok_or("has no body")?;
+        let mut body = self.inner(path, "body", &body, x, shape);
+        if record.kind == "StochasticDepth" {
+            let of = &record.settings["of"];
+            // In eval mode the body counts as often as it was there, unless that was divided by in training.
+            match (of[0].as_f64(), of[3].as_bool()) {
+                (_, Some(true)) => {}
+                (Some(survival), _) => {
+                    let survival = self.graph.scalar(survival);
+                    body = self.graph.op("Mul", &[&body, &survival], &[]);
+                }
+                _ => {
+                    return Err(
+                        "a survival that the model's builder sets is not written; set it".into()
+                    );
+                }
+            }
+        }
+        let shortcut = match record.inner("projection") {
+            Some(block) => self.inner(path, "projection", &block, x, shape),
+            None => x.into(),
+        };
+        Ok(self.graph.op("Add", &[&body, &shortcut], &[]))
+    }
+
+    fn parallel(&mut self, path: &str, record: &Record, x: &str, shape: &Shape) -> Done {
+        let mut outputs = Vec::new();
+        while let Some(branch) = record.inner(&outputs.len().to_string()) {
+            outputs.push(self.inner(path, &outputs.len().to_string(), &branch, x, shape));
+        }
+        let outputs: Vec<&str> = outputs.iter().map(|output| &**output).collect();
+        Ok(match record.settings["of"].as_bool() {
+            Some(true) => self.graph.op("Sum", &outputs, &[]),
+            _ => self.graph.op("Concat", &outputs, &[("axis", Int(1))]),
+        })
+    }
+
+    fn resize(&mut self, s: Settings<'_>, x: &str, after: &Shape) -> Done {
+        let size: Vec<i64> = after.dims().iter().skip(1).map(|&len| len as i64).collect();
+        let size = self.graph.integers(&size);
+        let (mode, places) = match (s.flag("bilinear")?, s.flag("align_corners")?) {
+            (false, _) => ("nearest", "asymmetric"),
+            (true, false) => ("linear", "half_pixel"),
+            (true, true) => ("linear", "align_corners"),
+        };
+        let settings = [
+            ("axes", Ints(vec![2, 3])),
+            ("mode", Text(mode)),
+            ("coordinate_transformation_mode", Text(places)),
+            ("nearest_mode", Text("floor")),
+        ];
+        Ok(self.graph.op("Resize", &[x, "", "", &size], &settings))
+    }
+
+    /// Windows of one size, where they are.
+    fn adaptive(&mut self, kind: &str, x: &str, shape: &Shape, after: &Shape) -> Done {
+        let mut kernel = Vec::new();
+        for (&from, &to) in shape.dims().iter().zip(after.dims()).skip(1) {
+            if from % to != 0 {
+                return Err(format!(
+                    "windows of several sizes, {shape} to {after}, have no operator in ONNX"
+                ));
+            }
+            kernel.push((from / to) as i64);
+        }
+        let settings = [("kernel_shape", Ints(kernel.clone())), ("strides", Ints(kernel))];
+        Ok(self.graph.op(kind, &[x], &settings))
     }
 
     fn linear(&mut self, path: &str, x: &str) -> Done {

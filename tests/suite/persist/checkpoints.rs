@@ -126,6 +126,40 @@ fn a_run_cut_at_any_batch_goes_on_with_the_same_bits() {
     }
 }
 
+/// Averages and early stopping have a state of their own.
+#[test]
+fn averages_and_early_stopping_come_back_with_a_checkpoint() {
+    use layerwise::training::{Average, EarlyStopping, StoppingState, Weights};
+
+    let mut run = Run::new(1, &adam);
+    let (mut average, mut stopping) = (Average::<f32>::ema(0.9), EarlyStopping::<f32>::new(3));
+    let mut steps = 0;
+    run.go_on(&mut |run| {
+        average.update(&run.model).expect("the same model");
+        steps += 1;
+        steps < 5
+    });
+    let weights = Some(Weights::of(&run.model));
+    stopping.set_state(StoppingState { best: Some((0.25, 3)), waited: 2, weights });
+    let checkpoint = run.checkpoint().part("average", &average).part("stopping", &stopping);
+    let bytes = checkpoint.to_bytes().expect("saved");
+
+    let saved = SavedCheckpoint::from_bytes(&bytes).expect("a good file");
+    let (mut again, mut waiting) = (Average::<f32>::ema(0.9), EarlyStopping::<f32>::new(3));
+    saved.restore_part("average", &mut again).expect("there");
+    saved.restore_part("stopping", &mut waiting).expect("there");
+    assert_eq!(waiting.state(), stopping.state());
+    // Both go on alike.
+    for average in [&mut average, &mut again] {
+        average.update(&run.model).expect("the same model");
+    }
+    let mut models = [run.model.clone(), run.model.clone()];
+    average.swap(&mut models[0]).expect("averaged");
+    again.swap(&mut models[1]).expect("averaged");
+    assert_eq!(state(&models[0]), state(&models[1]));
+    assert_ne!(state(&models[0]), state(&run.model));
+}
+
 fn adam() -> ModelOptimizer {
     ModelOptimizer::new(Adam::new(), 0.01)
 }

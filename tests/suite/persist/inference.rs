@@ -118,3 +118,22 @@ fn names_stay_and_nested_models_lose_their_norms_too() {
     again.load_bytes(&model.to_bytes().expect("saved")).expect("it fits");
     assert_eq!(state(&again), state(&model));
 }
+
+#[test]
+fn norms_inside_branches_are_folded_too() {
+    let conv = |filters| {
+        Block::new().add(Conv2d::new(filters, 3).padding(1).bias(false)).add(BatchNorm::new())
+    };
+    let model = Sequential::builder([2, 6, 6])
+        .add(Residual::new(conv(4).add(Relu)).projection(conv(4)))
+        .add(StochasticDepth::new(conv(4)).survival(0.9))
+        .add(Parallel::sum().branch(conv(4)).branch(conv(4).add(Tanh)))
+        .add(Flatten)
+        .add(Linear::new(3));
+    let model = trained(model.build().expect("it fits"));
+    let names = |model: &Sequential| model.params().filter(|p| p.shape.rank() == 1).count();
+    // Five norms with a scale and a shift, and the bias of the last layer.
+    assert_eq!(names(&model), 11);
+    assert_eq!(names(&model.clone().into_inference().expect("it fits")), 6);
+    same(model, &["Residual", "StochasticDepth", "Parallel", "Flatten", "Linear"], 1e-5);
+}

@@ -112,6 +112,63 @@ fn every_layer_comes_back_from_a_file_with_its_settings() {
         ),
         ("PRelu", image().add(PRelu::new()).add(PRelu::shared().start(0.5))),
         ("Maxout", flat().add(Maxout::new(4, 3)).add(MaxoutChannels::new(2))),
+        (
+            "norms",
+            image()
+                .add(LayerNorm::new().last_axes(2).eps(1e-3))
+                .add(GroupNorm::new(2))
+                .add(InstanceNorm::new().affine(true)),
+        ),
+        ("LocalResponseNorm", image().add(LocalResponseNorm::new(3).alpha(0.5).beta(0.6).k(2.0))),
+        (
+            "Conv1d",
+            Sequential::builder([4, 11]).add(Conv1d::new(6, 3).stride(2).padding(1).groups(2)),
+        ),
+        (
+            "ConvTranspose2d",
+            image().add(ConvTranspose2d::new(6, 3).stride(2).output_padding(1).bias(false)),
+        ),
+        (
+            "ZeroPad",
+            image()
+                .add(ZeroPad::new((1, 2)))
+                .add(Upsample::new(2))
+                .add(Upsample::to((5, 7)).bilinear()),
+        ),
+        (
+            "adaptive",
+            image()
+                .add(AdaptiveAvgPool2d::new((4, 3)))
+                .add(AdaptiveMaxPool2d::new(2))
+                .add(GlobalMaxPool),
+        ),
+        ("Reshape", image().add(Reshape::new([10, 36])).add(Permute::new([1, 0]))),
+        (
+            "Residual",
+            image().add(
+                Residual::new(Block::new().add(Conv2d::new(6, 3).stride(2).padding(1)))
+                    .projection(Block::new().add(Conv2d::new(6, 1).stride(2))),
+            ),
+        ),
+        (
+            "StochasticDepth",
+            flat().add(
+                StochasticDepth::new(Block::new().add(Linear::new(12)))
+                    .survival(0.7)
+                    .inverted(true),
+            ),
+        ),
+        (
+            "Parallel",
+            image()
+                .add(
+                    Parallel::concat()
+                        .branch(Block::new().add(Conv2d::new(3, 1)))
+                        .branch(Block::new().add(Relu)),
+                )
+                .add(Parallel::sum().branch(Block::new().add(Relu)).branch(Block::new().add(Tanh))),
+        ),
+        ("FractionalMaxPool2d", image().add(FractionalMaxPool2d::new(1.4))),
         ("MaxoutConv2d", image().add(MaxoutConv2d::new(4, 3, 2))),
         (
             "Block",
@@ -133,6 +190,9 @@ fn every_layer_comes_back_from_a_file_with_its_settings() {
         );
     }
     comes_back("convnet", small_convnet(3));
+    let mut replaced = small_convnet(3);
+    replaced.replace_from("10", Block::new().add(Linear::new(7))).expect("there");
+    comes_back("another head", replaced);
     comes_back("inference form", small_convnet(3).into_inference().expect("it fits"));
 }
 
