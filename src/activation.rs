@@ -44,6 +44,12 @@ pub trait Activation: Debug + Send + Sync {
         path.rsplit("::").next().unwrap_or(path)
     }
 
+    /// This function as data, for [`crate::Sequential::save_model`]; see [`crate::persist::Registry`] for one of your own.
+    #[cfg(feature = "serde")]
+    fn record(&self) -> Option<crate::persist::Record> {
+        None
+    }
+
     /// Refuses settings out of range, when a model is built. [`crate::Error::config`] makes the error.
     ///
     /// # Errors

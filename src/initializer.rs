@@ -72,6 +72,17 @@ pub struct Init {
     seed: Seed,
     /// Blocks of stochastic depth made so far, in all of the model: their survival depends on how many there are.
     blocks: Arc<AtomicUsize>,
+    /// Makes zeros, in known shapes.
+    #[cfg(feature = "serde")]
+    blank: Option<Blank>,
+}
+
+/// Which parameters may be made, and the path of the layer that makes them.
+#[cfg(feature = "serde")]
+#[derive(Debug, Clone)]
+struct Blank {
+    shapes: Arc<std::collections::HashMap<String, crate::Shape>>,
+    path: String,
 }
 
 impl Init {
@@ -85,12 +96,34 @@ impl Init {
     /// # Ok::<(), layerwise::Error>(())
     /// ```
     pub fn new(seed: Seed) -> Self {
-        Self { seed, blocks: Arc::default() }
+        Self {
+            seed,
+            blocks: Arc::default(),
+            #[cfg(feature = "serde")]
+            blank: None,
+        }
+    }
+
+    /// An `init` for a model whose parameters are to be loaded: it makes zeros, and only in these shapes.
+    #[cfg(feature = "serde")]
+    pub(crate) fn blank(
+        seed: Seed,
+        shapes: Arc<std::collections::HashMap<String, crate::Shape>>,
+    ) -> Self {
+        Self { blank: Some(Blank { shapes, path: String::new() }), ..Self::new(seed) }
     }
 
     /// The `init` of the layer called `name` inside this one.
     pub fn child(&self, name: &str) -> Self {
-        Self { seed: self.seed.fold_str(name), blocks: Arc::clone(&self.blocks) }
+        Self {
+            seed: self.seed.fold_str(name),
+            blocks: Arc::clone(&self.blocks),
+            #[cfg(feature = "serde")]
+            blank: self.blank.clone().map(|blank| {
+                let path = format!("{}{name}.", blank.path);
+                Blank { path, ..blank }
+            }),
+        }
     }
 
     /// The number of the next block of stochastic depth, from 1, and how many there will be in the end.
@@ -121,6 +154,10 @@ impl Init {
             .iter()
             .try_fold(1usize, |len, &axis| len.checked_mul(axis))
             .ok_or_else(too_large)?;
+        #[cfg(feature = "serde")]
+        if let Some(blank) = &self.blank {
+            return blank.param(name, role, fans.shape);
+        }
         let mut values = Vec::new();
         values.try_reserve_exact(len).map_err(|_| too_large())?;
         values.resize(len, 0.0);
@@ -148,5 +185,23 @@ impl Init {
         let weight = self.param("weight", Role::Weight, fans, weight)?;
         let bias = bias.map(|bias| self.param("bias", Role::Bias, bias_fans, bias)).transpose()?;
         Ok((weight, bias))
+    }
+}
+
+#[cfg(feature = "serde")]
+impl Blank {
+    fn param<F: Scalar>(&self, name: &str, role: Role, shape: &[usize]) -> Result<Param<F>> {
+        let full = format!("{}{name}", self.path);
+        match self.shapes.get(&full) {
+            Some(known) if known.dims() == shape => {
+                Ok(Param::new(ArrayD::zeros(IxDyn(shape)), role))
+            }
+            known => {
+                let got = known.map_or("nothing".into(), |shape| shape.to_string());
+                let message =
+                    format!("needs {full} of {} in the file, got {got}", crate::Shape::from(shape));
+                Err(Error::layer("Init", message))
+            }
+        }
     }
 }

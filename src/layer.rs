@@ -1,5 +1,6 @@
 //! The trait every layer implements, and what a pass hands to it.
 
+use std::any::Any;
 use std::fmt::Debug;
 
 use crate::{
@@ -115,6 +116,39 @@ pub trait Layer<F: Scalar = f32>: Debug + Send + Sync + BoxClone<F> {
         false
     }
 
+    /// Whether this layer passes its input on in eval mode: [`crate::Sequential::into_inference`] leaves it out.
+    fn only_trains(&self) -> bool {
+        false
+    }
+
+    /// In eval mode: a factor and a shift for each channel, if that is all this layer does.
+    /// [`crate::Sequential::into_inference`] makes it part of the layer below.
+    fn eval_affine(&self) -> Option<(Vec<F>, Vec<F>)> {
+        None
+    }
+
+    /// Multiplies and shifts each channel of this layer's output from now on, by changing its parameters. False, and nothing
+    /// changed, if that cannot be done.
+    fn absorb_affine(&mut self, scale: &[F], shift: &[F]) -> bool {
+        let _ = (scale, shift);
+        false
+    }
+
+    /// Prepares the layers inside this one for [`crate::Sequential::into_inference`].
+    ///
+    /// # Errors
+    /// None for most layers.
+    fn prepare_inference(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// What this layer is made of now, if that may differ from its spec.
+    #[cfg(feature = "serde")]
+    #[doc(hidden)]
+    fn inner_record(&self) -> Option<crate::persist::Record> {
+        None
+    }
+
     /// Whether this layer holds layers of its own and decides about each of them what freezing means.
     /// Any other layer runs in [`Mode::Eval`] once all its parameters are frozen.
     fn is_container(&self) -> bool {
@@ -197,13 +231,32 @@ pub struct Backward<'a, F: Scalar = f32> {
 /// assert_eq!(model.output_shape().dims(), [8]);
 /// # Ok::<(), layerwise::Error>(())
 /// ```
-pub trait LayerSpec<F: Scalar = f32>: Debug + Send + Sync {
+pub trait LayerSpec<F: Scalar = f32>: Debug + Send + Sync + AsAny {
     /// Makes the layer for inputs of this shape; `init` fills its parameters.
     ///
     /// # Errors
     /// [`crate::Error::Config`] for a setting out of range, [`crate::Error::Shape`] for an input that the
     /// layer cannot take. The model adds the layer's name and position.
     fn build(&self, input: &Shape, init: &mut Init) -> Result<Box<dyn Layer<F>>>;
+
+    /// This spec as data, for [`crate::Sequential::save_model`]; see [`crate::persist::Registry`] for a spec of your own.
+    #[cfg(feature = "serde")]
+    fn record(&self) -> crate::persist::Record {
+        let missing = || crate::persist::Record::missing(format!("{self:?}"));
+        crate::persist::record(self.as_any()).unwrap_or_else(missing)
+    }
+}
+
+/// A value as one whose type can be asked for. Everything is one that borrows nothing.
+pub trait AsAny: Any {
+    #[doc(hidden)]
+    fn as_any(&self) -> &dyn Any;
+}
+
+impl<T: Any> AsAny for T {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
 }
 
 /// Specs chosen at run time, such as from a configuration.
@@ -219,6 +272,11 @@ pub trait LayerSpec<F: Scalar = f32>: Debug + Send + Sync {
 impl<F: Scalar> LayerSpec<F> for Box<dyn LayerSpec<F>> {
     fn build(&self, input: &Shape, init: &mut Init) -> Result<Box<dyn Layer<F>>> {
         (**self).build(input, init)
+    }
+
+    #[cfg(feature = "serde")]
+    fn record(&self) -> crate::persist::Record {
+        (**self).record()
     }
 }
 

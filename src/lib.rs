@@ -62,7 +62,8 @@
 //! | `progress` | no | a progress bar on the standard error: `training::Progress` |
 //! | `tracing` | no | runs as events of the tracing crate: `training::Events` |
 //! | `npz` | no | NumPy's archives: `data::read_npz`; single `.npy` files need no feature |
-//! | `serde` | no | schedules, fitted preprocessing and an optimizer's state implement `Serialize` and `Deserialize` |
+//! | `serde` | no | layers and weights in one file: `Sequential::open`; schedules, fitted preprocessing and an optimizer's state as serde's data |
+//! | `onnx` | no | models for other programs: `Sequential::save_onnx` |
 //!
 //! # Arrays
 //!
@@ -122,7 +123,7 @@ pub use constraint::Constraint;
 pub use error::{Error, Place, Result, ShapeError, TargetError};
 pub use initializer::{Fans, Init, Initializer};
 pub use kept::Kept;
-pub use layer::{Backward, BoxClone, Forward, Layer, LayerSpec, Mode};
+pub use layer::{AsAny, Backward, BoxClone, Forward, Layer, LayerSpec, Mode};
 pub use loss::Loss;
 pub use metric::Metric;
 pub use objective::{Minimizer, Minimum, Objective, Stop};

@@ -36,6 +36,16 @@ impl Seed {
         Self(mix(seed.wrapping_add(GOLDEN)))
     }
 
+    /// The number itself, to be saved.
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The seed whose number was saved.
+    pub(crate) fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+
     /// The seed of stream `n`.
     #[must_use]
     pub fn fold(self, n: u64) -> Self {

@@ -14,6 +14,7 @@ use crate::ShapeError;
 /// assert_eq!((image.rank(), image.numel()), (3, 3072));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Shape(Vec<usize>);
 
 impl Shape {

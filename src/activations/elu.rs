@@ -30,6 +30,7 @@ use crate::{Error, Result, Scalar};
 /// Clevert, Unterthiner & Hochreiter 2016.
 #[doc(alias = "ExponentialLinearUnit")]
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Elu {
     alpha: f64,
 }
@@ -91,6 +92,7 @@ impl Formula for Elu {
 /// Klambauer et al. 2017, whose numbers these are.
 #[doc(alias = "ScaledExponentialLinearUnit")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Selu;
 
 impl Selu {

@@ -27,6 +27,7 @@ use crate::kernels::elementwise::{Formula, between};
 /// # References
 /// Hendrycks & Gimpel 2016. The default of PyTorch and Keras.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Gelu;
 
 impl Formula for Gelu {
@@ -64,6 +65,7 @@ impl Formula for Gelu {
 /// # References
 /// Hendrycks & Gimpel 2016; PyTorch's `approximate="tanh"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GeluTanh;
 
 impl GeluTanh {

@@ -24,6 +24,7 @@ use crate::kernels::elementwise::{Formula, between};
 /// # References
 /// Courbariaux, Bengio & David 2015; with these slopes Howard et al. 2019.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct HardSigmoid;
 
 impl Formula for HardSigmoid {
@@ -58,6 +59,7 @@ impl Formula for HardSigmoid {
 /// # References
 /// Howard et al. 2019 (MobileNetV3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct HardSwish;
 
 impl Formula for HardSwish {

@@ -26,6 +26,7 @@ use crate::{Error, Result, Scalar};
 /// # References
 /// Nair & Hinton 2010; Krizhevsky, Sutskever & Hinton 2012.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Relu;
 
 impl Formula for Relu {
@@ -62,6 +63,7 @@ impl Formula for Relu {
 /// # References
 /// Krizhevsky 2010; Howard et al. 2017 (MobileNets).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Relu6;
 
 impl Formula for Relu6 {
@@ -99,6 +101,7 @@ impl Formula for Relu6 {
 /// # References
 /// Maas, Hannun & Ng 2013. Default slope 0.01 as in the paper and PyTorch; Keras has 0.3.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LeakyRelu {
     slope: f64,
 }

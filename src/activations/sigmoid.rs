@@ -24,6 +24,7 @@ use crate::kernels::elementwise::Formula;
 /// ```
 #[doc(alias = "Logistic")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Sigmoid;
 
 impl Formula for Sigmoid {
@@ -55,6 +56,7 @@ impl Formula for Sigmoid {
 /// # Ok::<(), layerwise::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Tanh;
 
 impl Formula for Tanh {
@@ -89,6 +91,7 @@ impl Formula for Tanh {
 /// # References
 /// Bergstra et al. 2009; Glorot & Bengio 2010.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Softsign;
 
 impl Formula for Softsign {

@@ -25,6 +25,7 @@ use crate::{Error, Result, Scalar};
 /// Hendrycks & Gimpel 2016; Ramachandran, Zoph & Le 2017.
 #[doc(alias = "Swish")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Silu;
 
 impl Formula for Silu {
@@ -59,6 +60,7 @@ impl Formula for Silu {
 /// # References
 /// Misra 2020.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Mish;
 
 impl Mish {
@@ -112,6 +114,7 @@ impl Formula for Mish {
 /// # References
 /// Dugas et al. 2001.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Softplus {
     beta: f64,
 }

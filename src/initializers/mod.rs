@@ -98,3 +98,15 @@ pub enum FanMode {
     /// Of the gradients in the backward pass.
     Out,
 }
+
+/// What fills the weights of a spec that was read: layers start so unless told.
+#[cfg(feature = "serde")]
+pub(crate) fn weights() -> std::sync::Arc<dyn crate::Initializer> {
+    std::sync::Arc::new(HeNormal::default())
+}
+
+/// And its biases.
+#[cfg(feature = "serde")]
+pub(crate) fn biases() -> std::sync::Arc<dyn crate::Initializer> {
+    std::sync::Arc::new(Zeros)
+}

@@ -103,29 +103,78 @@ pub fn f32_to_bf16(x: f32) -> u16 {
 mod tests {
     use super::*;
 
-    /// The `half` crate is the twin.
+    /// The definition: sign, `exponent` bits and `fraction` bits, in numbers that are exact in `f64`.
+    fn value(half: u16, exponent: i32, fraction: i32) -> f64 {
+        let bias = (1 << (exponent - 1)) - 1;
+        let e = i32::from(half >> fraction) & ((1 << exponent) - 1);
+        let f = f64::from(i32::from(half) & ((1 << fraction) - 1)) * 0.5f64.powi(fraction);
+        let magnitude = match e {
+            0 => f * 2f64.powi(1 - bias),
+            e if e == (1 << exponent) - 1 => {
+                if f == 0.0 {
+                    f64::INFINITY
+                } else {
+                    f64::NAN
+                }
+            }
+            e => (1.0 + f) * 2f64.powi(e - bias),
+        };
+        if half >> 15 == 1 { -magnitude } else { magnitude }
+    }
+
     #[test]
-    fn every_half_becomes_the_same_f32_as_in_the_half_crate() {
+    fn every_half_is_what_the_definition_says() {
         for bits in 0..=u16::MAX {
-            let (want, got) = (half::f16::from_bits(bits).to_f32(), f16_to_f32(bits));
-            assert!(want.to_bits() == got.to_bits() || want.is_nan() && got.is_nan(), "{bits:#x}");
-            let (want, got) = (half::bf16::from_bits(bits).to_f32(), bf16_to_f32(bits));
-            assert!(want.to_bits() == got.to_bits() || want.is_nan() && got.is_nan(), "{bits:#x}");
+            for (want, got) in
+                [(value(bits, 5, 10), f16_to_f32(bits)), (value(bits, 8, 7), bf16_to_f32(bits))]
+            {
+                let same = f64::from(got).to_bits() == want.to_bits();
+                assert!(same || want.is_nan() && got.is_nan(), "{bits:#x}: {want}, got {got}");
+            }
         }
     }
 
     #[test]
-    fn f32_rounds_to_halves_as_in_the_half_crate() {
+    fn numbers_round_to_the_nearest_half_and_ties_to_the_even_one() {
+        type Format = (fn(f32) -> u16, i32, i32);
+        let formats: [Format; 2] = [(f32_to_f16, 5, 10), (f32_to_bf16, 8, 7)];
         // Every pattern of the upper bits, with lower bits about the ties.
         for upper in 0..=u16::MAX {
-            for lower in [0, 1, 0xfff, 0x1000, 0x1001, 0x7fff, 0x8000, 0x8001, 0xffff] {
+            for lower in
+                [0, 1, 0xfff, 0x1000, 0x1001, 0x2fff, 0x3000, 0x7fff, 0x8000, 0x8001, 0xffff]
+            {
                 let x = f32::from_bits(u32::from(upper) << 16 | lower);
-                let (f16, bf16) = (half::f16::from_f32(x), half::bf16::from_f32(x));
-                let (a, b) = (f32_to_f16(x), f32_to_bf16(x));
-                if x.is_nan() {
-                    assert!(f16_to_f32(a).is_nan() && bf16_to_f32(b).is_nan(), "{x:e}");
-                } else {
-                    assert_eq!((a, b), (f16.to_bits(), bf16.to_bits()), "{x:e}");
+                for (convert, exponent, fraction) in formats {
+                    let got = convert(x);
+                    let back = value(got, exponent, fraction);
+                    if x.is_nan() {
+                        assert!(back.is_nan(), "{x:e}");
+                        continue;
+                    }
+                    assert_eq!(got >> 15 == 1, x.is_sign_negative(), "{x:e}");
+                    // Beyond the largest lies what would come next, and stands for infinity.
+                    let step = |bits: u16| match value(bits & 0x7fff, exponent, fraction) {
+                        y if y.is_infinite() => {
+                            let [a, b] =
+                                [1, 2].map(|n| value((bits & 0x7fff) - n, exponent, fraction));
+                            2.0 * a - b
+                        }
+                        y => y,
+                    };
+                    let (magnitude, here) = (f64::from(x.abs()), step(got));
+                    let error = (magnitude - here).abs();
+                    if magnitude.is_infinite() {
+                        assert!(back.is_infinite(), "{x:e}");
+                        continue;
+                    }
+                    if got & 0x7fff > 0 {
+                        let below = magnitude - step(got - 1);
+                        assert!(error < below || error == below && got & 1 == 0, "{x:e}");
+                    }
+                    if back.is_finite() {
+                        let above = step(got + 1) - magnitude;
+                        assert!(error < above || error == above && got & 1 == 0, "{x:e}");
+                    }
                 }
             }
         }

@@ -22,6 +22,12 @@ impl<F: Scalar, A: Activation + Clone + 'static> LayerSpec<F> for A {
         self.check()?;
         Ok(Box::new(ActivationLayer(self.clone())))
     }
+
+    #[cfg(feature = "serde")]
+    fn record(&self) -> crate::persist::Record {
+        let missing = || crate::persist::Record::missing(format!("{self:?}"));
+        Activation::record(self).or_else(|| crate::persist::record(self)).unwrap_or_else(missing)
+    }
 }
 
 impl<F: Scalar, A: Activation + Clone + 'static> Layer<F> for ActivationLayer<A> {

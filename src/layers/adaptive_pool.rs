@@ -29,6 +29,7 @@ use crate::{Backward, Error, Forward, Init, Layer, LayerSpec, Result, Scalar, Sh
 ///
 /// For one window over all and output `[n, channels]` see [`super::GlobalAvgPool`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AdaptiveAvgPool2d {
     output: Pair,
 }
@@ -55,6 +56,7 @@ pub struct AdaptiveAvgPool2d {
 /// # Errors
 /// Building fails as for [`AdaptiveAvgPool2d`], and for planes of 2³² elements or more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AdaptiveMaxPool2d {
     output: Pair,
 }
@@ -78,6 +80,7 @@ pub struct AdaptiveMaxPool2d {
 /// # Errors
 /// Building fails with [`Error::Shape`] if the input is no image or a plane has 2³² elements or more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GlobalMaxPool;
 
 impl AdaptiveAvgPool2d {

@@ -31,6 +31,7 @@ use crate::{Backward, Forward, Init, Layer, LayerSpec, Mode, Result, Scalar, Sha
 /// # References
 /// Klambauer et al. 2017. As in PyTorch.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AlphaDropout {
     p: f64,
 }
@@ -70,6 +71,10 @@ impl AlphaDropoutLayer {
 impl<F: Scalar> Layer<F> for AlphaDropoutLayer {
     fn kind(&self) -> &'static str {
         "AlphaDropout"
+    }
+
+    fn only_trains(&self) -> bool {
+        true
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {

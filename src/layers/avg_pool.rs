@@ -24,6 +24,7 @@ use crate::{Backward, Error, Forward, Init, Layer, LayerSpec, Result, Scalar, Sh
 /// # Errors
 /// Building fails as for [`super::MaxPool2d`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AvgPool2d {
     settings: PoolSettings,
     count_include_pad: bool,
@@ -132,6 +133,7 @@ impl<F: Scalar> Layer<F> for AvgPool2dLayer {
 /// # Errors
 /// Building fails with [`Error::Shape`] if the input is no image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GlobalAvgPool;
 
 impl<F: Scalar> LayerSpec<F> for GlobalAvgPool {

@@ -41,6 +41,7 @@ use crate::{
 #[doc(alias = "BatchNorm2d")]
 #[doc(alias = "BatchNormalization")]
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BatchNorm {
     eps: f64,
     momentum: f64,
@@ -222,6 +223,22 @@ impl<F: Scalar> Layer<F> for BatchNormLayer<F> {
         self.running_mean.follow(self.momentum, stats.mean.iter().copied());
         self.running_var.follow(self.momentum, stats.var.iter().map(|&var| var * unbiased));
         Ok(())
+    }
+
+    fn eval_affine(&self) -> Option<(Vec<F>, Vec<F>)> {
+        let channels = self.running_mean.as_slice().len();
+        let (mut scales, mut shifts) = (Vec::with_capacity(channels), Vec::with_capacity(channels));
+        for (i, (&mean, &var)) in
+            self.running_mean.as_slice().iter().zip(self.running_var.as_slice()).enumerate()
+        {
+            let (weight, bias) =
+                self.affine().map_or((F::one(), F::zero()), |(weight, bias)| (weight[i], bias[i]));
+            // In the wider type: this is rounded once, and then used for ever.
+            let scale = weight.widen() / (var.widen() + self.eps.widen()).sqrt();
+            scales.push(F::lit(scale));
+            shifts.push(F::lit(bias.widen() - mean.widen() * scale));
+        }
+        Some((scales, shifts))
     }
 
     fn applies_relu(&self) -> bool {

@@ -40,6 +40,7 @@ use crate::{
 ///
 /// Default weights are [`HeNormal`] (He et al. 2015), biases 0.
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Conv1d {
     filters: usize,
     kernel: usize,
@@ -48,7 +49,9 @@ pub struct Conv1d {
     dilation: usize,
     groups: usize,
     bias: bool,
+    #[cfg_attr(feature = "serde", serde(skip, default = "crate::initializers::weights"))]
     weight_init: Arc<dyn Initializer>,
+    #[cfg_attr(feature = "serde", serde(skip, default = "crate::initializers::biases"))]
     bias_init: Arc<dyn Initializer>,
 }
 
@@ -196,6 +199,10 @@ pub struct Conv1dLayer<F: Scalar = f32> {
 impl<F: Scalar> Layer<F> for Conv1dLayer<F> {
     fn kind(&self) -> &'static str {
         "Conv1d"
+    }
+
+    fn absorb_affine(&mut self, scale: &[F], shift: &[F]) -> bool {
+        self.conv.absorb_affine(scale, shift)
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {

@@ -44,6 +44,7 @@ use crate::{
 /// a quarter of the multiplications; see [`Conv2d::winograd`].
 #[doc(alias = "Convolution")]
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Conv2d {
     filters: usize,
     kernel: Pair,
@@ -53,7 +54,9 @@ pub struct Conv2d {
     groups: usize,
     bias: bool,
     winograd: bool,
+    #[cfg_attr(feature = "serde", serde(skip, default = "crate::initializers::weights"))]
     weight_init: Arc<dyn Initializer>,
+    #[cfg_attr(feature = "serde", serde(skip, default = "crate::initializers::biases"))]
     bias_init: Arc<dyn Initializer>,
 }
 
@@ -268,6 +271,10 @@ impl<F: Scalar> Layer<F> for Conv2dLayer<F> {
 
     fn applies_relu(&self) -> bool {
         true
+    }
+
+    fn absorb_affine(&mut self, scale: &[F], shift: &[F]) -> bool {
+        door::absorb(&mut self.weight, &mut self.bias, scale, shift)
     }
 
     layer_params!(F; weight, bias);

@@ -53,6 +53,7 @@ use crate::{
 #[doc(alias = "Deconvolution")]
 #[doc(alias = "Conv2DTranspose")]
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ConvTranspose2d {
     filters: usize,
     kernel: Pair,
@@ -62,7 +63,9 @@ pub struct ConvTranspose2d {
     dilation: Pair,
     groups: usize,
     bias: bool,
+    #[cfg_attr(feature = "serde", serde(skip, default = "crate::initializers::weights"))]
     weight_init: Arc<dyn Initializer>,
+    #[cfg_attr(feature = "serde", serde(skip, default = "crate::initializers::biases"))]
     bias_init: Arc<dyn Initializer>,
 }
 

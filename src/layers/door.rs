@@ -3,7 +3,9 @@
 
 use std::borrow::Cow;
 
-use crate::{Scalar, View, ViewMut};
+use ndarray::{ArrayD, IxDyn};
+
+use crate::{Param, Role, Scalar, View, ViewMut};
 
 /// The elements in row-major order.
 pub(crate) fn slice<'a, F: Scalar>(view: &'a View<'_, F>) -> Cow<'a, [F]> {
@@ -43,4 +45,26 @@ pub(crate) fn change<F: Scalar, R>(
         *to = from;
     }
     result
+}
+
+/// Multiplies and shifts each output of a layer `weight · x + bias` from now on; see [`crate::Layer::absorb_affine`].
+pub(crate) fn absorb<F: Scalar>(
+    weight: &mut Param<F>,
+    bias: &mut Option<Param<F>>,
+    scale: &[F],
+    shift: &[F],
+) -> bool {
+    let outputs = weight.shape().first().copied().unwrap_or(0);
+    if outputs == 0 || scale.len() != outputs || shift.len() != outputs {
+        return false;
+    }
+    let row = weight.numel() / outputs;
+    for (row, &scale) in weight.as_slice_mut().chunks_mut(row.max(1)).zip(scale) {
+        row.iter_mut().for_each(|weight| *weight *= scale);
+    }
+    let bias = bias.get_or_insert_with(|| Param::new(ArrayD::zeros(IxDyn(&[outputs])), Role::Bias));
+    for ((bias, &scale), &shift) in bias.as_slice_mut().iter_mut().zip(scale).zip(shift) {
+        *bias = *bias * scale + shift;
+    }
+    true
 }

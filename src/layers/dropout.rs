@@ -38,6 +38,7 @@ use crate::{
 /// Srivastava et al. 2014; inverted as in the CS231n notes, where `p` is the probability to *keep*:
 /// that is [`Dropout::keep`].
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Dropout {
     p: f64,
     spatial: bool,
@@ -162,6 +163,10 @@ impl DropoutLayer {
 impl<F: Scalar> Layer<F> for DropoutLayer {
     fn kind(&self) -> &'static str {
         "Dropout"
+    }
+
+    fn only_trains(&self) -> bool {
+        self.eval == 1.0
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {

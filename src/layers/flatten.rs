@@ -19,6 +19,7 @@ use crate::{Backward, Forward, Init, Layer, LayerSpec, Result, Scalar, Shape, Sh
 /// # Ok::<(), layerwise::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Flatten;
 
 impl<F: Scalar> LayerSpec<F> for Flatten {

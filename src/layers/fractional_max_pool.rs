@@ -52,6 +52,7 @@ use crate::{
 /// covered. PyTorch's layer of this name has windows of one size at random distances for each sample and channel: another
 /// function.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct FractionalMaxPool2d {
     size: Size,
     pseudo_random: bool,
@@ -60,6 +61,7 @@ pub struct FractionalMaxPool2d {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 enum Size {
     Ratio(f64),
     Output(Pair),

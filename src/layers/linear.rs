@@ -36,10 +36,13 @@ use crate::{
 #[doc(alias = "Dense")]
 #[doc(alias = "FullyConnected")]
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Linear {
     out_features: usize,
     bias: bool,
+    #[cfg_attr(feature = "serde", serde(skip, default = "crate::initializers::weights"))]
     weight_init: Arc<dyn Initializer>,
+    #[cfg_attr(feature = "serde", serde(skip, default = "crate::initializers::biases"))]
     bias_init: Arc<dyn Initializer>,
 }
 
@@ -169,6 +172,10 @@ impl<F: Scalar> Layer<F> for LinearLayer<F> {
             });
         }
         Ok(())
+    }
+
+    fn absorb_affine(&mut self, scale: &[F], shift: &[F]) -> bool {
+        door::absorb(&mut self.weight, &mut self.bias, scale, shift)
     }
 
     layer_params!(F; weight, bias);

@@ -28,6 +28,7 @@ use crate::{Backward, Error, Forward, Init, Layer, LayerSpec, Result, Scalar, Sh
 /// Building fails with [`Error::Config`] for a zero or a padding above half the kernel, and with
 /// [`Error::Shape`] if the input is no image or the kernel larger than the padded input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MaxPool2d(PoolSettings);
 
 impl MaxPool2d {

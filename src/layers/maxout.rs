@@ -39,6 +39,7 @@ use crate::{
 /// # References
 /// Goodfellow et al. 2013. For convolutions [`MaxoutConv2d`]; without parameters of its own [`MaxoutChannels`].
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Maxout {
     out_features: usize,
     pieces: usize,
@@ -102,6 +103,7 @@ impl<F: Scalar> LayerSpec<F> for Maxout {
 /// # References
 /// Goodfellow et al. 2013, section 4: maxout after a convolution, over groups of its channels.
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MaxoutConv2d {
     filters: usize,
     pieces: usize,
@@ -172,6 +174,7 @@ impl<F: Scalar> LayerSpec<F> for MaxoutConv2d {
 /// # Errors
 /// Building fails with [`Error::Config`] for 0 pieces, and with [`Error::Shape`] unless they divide the channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MaxoutChannels {
     pieces: usize,
 }

@@ -33,6 +33,7 @@ use crate::{
 /// # References
 /// As in Keras. [`crate::augment::GaussianNoise`] varies images instead, before they reach a model.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GaussianNoise {
     std: f64,
 }
@@ -61,6 +62,10 @@ pub struct GaussianNoiseLayer(GaussianNoise);
 impl<F: Scalar> Layer<F> for GaussianNoiseLayer {
     fn kind(&self) -> &'static str {
         "GaussianNoise"
+    }
+
+    fn only_trains(&self) -> bool {
+        true
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {
@@ -110,6 +115,7 @@ impl<F: Scalar> Layer<F> for GaussianNoiseLayer {
 /// # References
 /// Srivastava et al. 2014, section 10; Wang & Manning 2013. As in Keras.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GaussianDropout {
     rate: f64,
 }
@@ -143,6 +149,10 @@ impl GaussianDropoutLayer {
 impl<F: Scalar> Layer<F> for GaussianDropoutLayer {
     fn kind(&self) -> &'static str {
         "GaussianDropout"
+    }
+
+    fn only_trains(&self) -> bool {
+        true
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {

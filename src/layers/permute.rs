@@ -24,6 +24,7 @@ use crate::{Backward, Error, Forward, Init, Layer, LayerSpec, Result, Scalar, Sh
 ///
 /// Axes are counted from 0 without the batch; Keras's layer of this name counts them from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Permute {
     order: Vec<usize>,
 }

@@ -38,6 +38,7 @@ use crate::{
 /// PyTorch's default is one slope for all and decays it; Keras has one for each element, from 0.
 #[doc(alias = "PReLU")]
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PRelu {
     shared: bool,
     start: f64,

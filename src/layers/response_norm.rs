@@ -33,6 +33,7 @@ use crate::{Backward, Error, Forward, Init, Layer, LayerSpec, Result, Scalar, Sh
 /// Krizhevsky, Sutskever & Hinton 2012, section 3.3. Later networks use [`super::BatchNorm`] instead.
 #[doc(alias = "LRN")]
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LocalResponseNorm {
     size: usize,
     alpha: f64,

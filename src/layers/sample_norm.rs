@@ -38,6 +38,7 @@ use crate::{
 /// Ba, Kiros & Hinton 2016. Keras normalizes over the last axis unless told otherwise, with `eps` 1e-3.
 #[doc(alias = "LayerNormalization")]
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LayerNorm {
     last_axes: Option<usize>,
     eps: f64,
@@ -69,6 +70,7 @@ pub struct LayerNorm {
 /// Wu & He 2018, who use 32 groups.
 #[doc(alias = "GroupNormalization")]
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GroupNorm {
     groups: usize,
     eps: f64,
@@ -102,6 +104,7 @@ pub struct GroupNorm {
 /// Ulyanov, Vedaldi & Lempitsky 2016.
 #[doc(alias = "InstanceNorm2d")]
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct InstanceNorm {
     eps: f64,
     affine: bool,

@@ -28,6 +28,7 @@ use crate::{Backward, Error, Forward, Init, Layer, LayerSpec, Result, Scalar, Sh
 /// # References
 /// Bridle 1990. PyTorch counts the batch as axis 0; [`Softmax::axis`] does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Softmax {
     axis: Option<usize>,
 }
@@ -52,6 +53,7 @@ pub struct Softmax {
 /// # Errors
 /// Building fails with [`Error::Config`] if a sample has no such axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LogSoftmax {
     axis: Option<usize>,
 }

@@ -38,6 +38,7 @@ use crate::{Backward, Error, Forward, Init, Layer, LayerSpec, Result, Scalar, Sh
 #[doc(alias = "UpSampling2D")]
 #[doc(alias = "Resize")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Upsample {
     size: Size,
     bilinear: bool,
@@ -45,6 +46,7 @@ pub struct Upsample {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 enum Size {
     Factor(Pair),
     To(Pair),

@@ -11,6 +11,7 @@ use crate::{Error, Result, ShapeError};
 /// assert_eq!(Pair::from([1, 7]).to_string(), "(1, 7)");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Pair(pub(crate) [usize; 2]);
 
 impl From<usize> for Pair {
@@ -175,6 +176,7 @@ pub fn pool_output_size_exact(
 
 /// The settings of a pooling layer, checked when it is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct PoolSettings {
     pub(super) kernel: Pair,
     pub(super) stride: Option<Pair>,

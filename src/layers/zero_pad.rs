@@ -27,6 +27,7 @@ use crate::{Backward, Error, Forward, Init, Layer, LayerSpec, Result, Scalar, Sh
 /// large for memory.
 #[doc(alias = "ZeroPad2d")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ZeroPad {
     sides: [usize; 4],
 }

@@ -90,6 +90,15 @@ pub struct ParamState<'a, F: Scalar = f32> {
 const MAX_STEPS: u64 = 1 << 62;
 
 impl<F: Scalar> ModelOptimizer<F> {
+    /// Calls of `step` since the last update.
+    pub(crate) fn gathered(&self) -> u64 {
+        self.gathered
+    }
+
+    pub(crate) fn set_gathered(&mut self, calls: u64) {
+        self.gathered = calls;
+    }
+
     /// What it remembers of this model's parameters, lent.
     pub fn state(&self, model: &Sequential<F>) -> OptimizerState<'_, F> {
         let mut params = Vec::new();

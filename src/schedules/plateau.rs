@@ -129,6 +129,15 @@ impl ReduceOnPlateau {
         self.best
     }
 
+    /// What it has seen: the best, bad reports since, reports of the cooldown that are left.
+    pub(crate) fn state(&self) -> (Option<f64>, u64, u64) {
+        (self.best, self.bad, self.cooling)
+    }
+
+    pub(crate) fn set_state(&mut self, best: Option<f64>, bad: u64, cooling: u64) {
+        (self.best, self.bad, self.cooling) = (best, bad, cooling);
+    }
+
     /// Takes the metric, and returns the rate to use from now on in place of `lr`.
     ///
     /// # Errors

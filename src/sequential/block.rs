@@ -67,6 +67,11 @@ impl<F: Scalar> Default for Block<F> {
 }
 
 impl<F: Scalar> LayerSpec<F> for Block<F> {
+    #[cfg(feature = "serde")]
+    fn record(&self) -> crate::persist::Record {
+        crate::persist::Record::list(self.0.iter().map(Item::named_record).collect())
+    }
+
     fn build(&self, input: &Shape, init: &mut Init) -> Result<Box<dyn Layer<F>>> {
         Ok(Box::new(self.nested(input, init)?))
     }

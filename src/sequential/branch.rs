@@ -34,6 +34,15 @@ impl<F: Scalar> Branch<F> {
         self.model.output_shape(input)
     }
 
+    pub(super) fn prepare_inference(&mut self) -> Result<()> {
+        self.model.prepare_inference()
+    }
+
+    #[cfg(feature = "serde")]
+    pub(super) fn record(&self) -> Option<crate::persist::Record> {
+        self.model.inner_record()
+    }
+
     /// Runs on `pass.input`, into `output` and with a memory of its own.
     pub(super) fn forward(
         &self,
@@ -128,6 +137,18 @@ impl<F: Scalar> Memory<F> {
 }
 
 impl<F: Scalar> Skip<F> {
+    pub(super) fn prepare_inference(&mut self) -> Result<()> {
+        self.body.prepare_inference()?;
+        self.projection.as_mut().map_or(Ok(()), Branch::prepare_inference)
+    }
+
+    /// What both are made of.
+    #[cfg(feature = "serde")]
+    pub(super) fn records(&self) -> [(&'static str, Option<crate::persist::Record>); 2] {
+        let projection = self.projection.as_ref().and_then(Branch::record);
+        [("body", self.body.record()), ("projection", projection)]
+    }
+
     pub(super) fn new(
         kind: &'static str,
         body: &Block<F>,

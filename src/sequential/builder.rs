@@ -1,6 +1,6 @@
 //! From specs to layers.
 
-use super::{Node, Sequential};
+use super::{Node, Recorded, Sequential};
 use crate::seed::hash_name;
 use crate::{
     Entry, Error, Init, Layer, LayerSpec, Mode, Result, Scalar, Seed, Shape, ShapeError, Visitor,
@@ -34,7 +34,8 @@ pub(super) struct Item<F: Scalar> {
 #[derive(Debug)]
 enum Part<F: Scalar> {
     Spec(Box<dyn LayerSpec<F>>),
-    Layer(Box<dyn Layer<F>>),
+    /// With what it was made from, if that is known.
+    Layer(Box<dyn Layer<F>>, Option<Recorded>),
 }
 
 impl<F: Scalar> Item<F> {
@@ -43,12 +44,38 @@ impl<F: Scalar> Item<F> {
     }
 
     /// A layer of another model.
-    pub(super) fn built(name: &str, layer: Box<dyn Layer<F>>) -> Self {
-        Self { name: Some(name.into()), part: Part::Layer(layer) }
+    pub(super) fn built(node: &Node<F>) -> Self {
+        let part = Part::Layer(node.layer.clone(), Some(node.record.clone()));
+        Self { name: Some(node.name.clone()), part }
     }
 
     pub(super) fn layer(layer: impl Layer<F> + 'static) -> Self {
-        Self { name: None, part: Part::Layer(Box::new(layer)) }
+        Self { name: None, part: Part::Layer(Box::new(layer), None) }
+    }
+
+    /// What is kept of it to save the model's architecture.
+    #[cfg(feature = "serde")]
+    pub(super) fn recorded(&self) -> Recorded {
+        match &self.part {
+            Part::Spec(spec) => spec.record(),
+            Part::Layer(_, Some(record)) => record.clone(),
+            Part::Layer(layer, None) => {
+                Recorded::missing(format!("a {} that was added built", layer.kind()))
+            }
+        }
+    }
+
+    #[cfg(not(feature = "serde"))]
+    pub(super) fn recorded(&self) -> Recorded {
+        match &self.part {
+            Part::Layer(_, Some(record)) => record.clone(),
+            _ => Recorded,
+        }
+    }
+
+    #[cfg(feature = "serde")]
+    pub(super) fn named_record(&self) -> crate::persist::NamedRecord {
+        crate::persist::NamedRecord { name: self.name.clone(), record: self.recorded() }
     }
 }
 
@@ -111,6 +138,12 @@ impl<F: Scalar> SequentialBuilder<F> {
         let seed = Seed::new(self.seed);
         build(self.input, self.items.iter(), seed, &Init::new(seed))
     }
+
+    /// Like [`SequentialBuilder::build`], with parameters that `init` makes.
+    #[cfg(feature = "serde")]
+    pub(crate) fn build_with(self, seed: Seed, init: &Init) -> Result<Sequential<F>> {
+        build(self.input, self.items.iter(), seed, init)
+    }
 }
 
 /// Builds the nodes one after the other, each for the output shape of the one before.
@@ -122,34 +155,17 @@ pub(super) fn build<'a, F: Scalar>(
 ) -> Result<Sequential<F>> {
     check_size(&input).map_err(Error::Input)?;
     let mut nodes: Vec<Node<F>> = Vec::new();
-    let (mut shape, mut slot) = (input.clone(), 0);
+    let mut shape = input.clone();
     for (position, item) in items.enumerate() {
         let name = item.name.clone().unwrap_or_else(|| position.to_string());
         check_name(position, &name, &nodes)?;
-        let located = |error: Error| error.inside(position, &name);
         let layer = match &item.part {
-            Part::Spec(spec) => spec.build(&shape, &mut init.child(&name)).map_err(located)?,
-            Part::Layer(layer) => layer.clone(),
+            Part::Spec(spec) => spec
+                .build(&shape, &mut init.child(&name))
+                .map_err(|error| error.inside(position, &name))?,
+            Part::Layer(layer, _) => layer.clone(),
         };
-        let kind = layer.kind();
-        let output = layer
-            .output_shape(&shape)
-            .and_then(|output| check_size(&output).map(|()| output))
-            .map_err(|cause| located(Error::shape(kind, cause)))?;
-        let absorbed = layer.is_relu()
-            && nodes.last_mut().is_some_and(|below| {
-                below.relu = !below.absorbed && below.layer.applies_relu();
-                below.relu
-            });
-        let stream = hash_name(&name);
-        shape = output.clone();
-        let work = work(&*layer, &output);
-        let mut node = Node { name, layer, output, stream, work, slot, relu: false, absorbed };
-        if node.computes() {
-            slot += 1;
-            node.slot = slot;
-        }
-        nodes.push(node);
+        shape = place(&mut nodes, &shape, name, layer, item.recorded())?;
     }
     Ok(Sequential { nodes, input, mode: Mode::Train, seed, passes: 0, workspace: Workspace::new() })
 }
@@ -164,6 +180,33 @@ fn work<F: Scalar>(layer: &dyn Layer<F>, output: &Shape) -> usize {
         }
     }));
     parameters.saturating_mul(places)
+}
+
+/// Puts a layer behind the others, for their output `shape`; returns its own.
+pub(super) fn place<F: Scalar>(
+    nodes: &mut Vec<Node<F>>,
+    shape: &Shape,
+    name: String,
+    layer: Box<dyn Layer<F>>,
+    record: Recorded,
+) -> Result<Shape> {
+    let output = layer
+        .output_shape(shape)
+        .and_then(|output| check_size(&output).map(|()| output))
+        .map_err(|cause| Error::shape(layer.kind(), cause).inside(nodes.len(), &name))?;
+    let absorbed = layer.is_relu()
+        && nodes.last_mut().is_some_and(|below| {
+            below.relu = !below.absorbed && below.layer.applies_relu();
+            below.relu
+        });
+    let slot = nodes.last().map_or(0, |below| below.slot);
+    let stream = hash_name(&name);
+    let after = output.clone();
+    let work = work(&*layer, &output);
+    let mut node = Node { name, layer, output, stream, work, slot, relu: false, absorbed, record };
+    node.slot += usize::from(node.computes());
+    nodes.push(node);
+    Ok(after)
 }
 
 fn check_name<F: Scalar>(position: usize, name: &str, before: &[Node<F>]) -> Result<()> {

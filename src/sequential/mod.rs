@@ -3,6 +3,7 @@
 mod block;
 mod branch;
 mod builder;
+mod inference;
 mod nested;
 mod outputs;
 mod parallel;
@@ -82,12 +83,28 @@ struct Node<F: Scalar> {
     relu: bool,
     /// Whether this layer is a ReLU that the one below applies.
     absorbed: bool,
+    /// What it was made from, to save the architecture.
+    record: Recorded,
 }
+
+#[cfg(feature = "serde")]
+type Recorded = crate::persist::Record;
+
+/// Nothing is kept.
+#[cfg(not(feature = "serde"))]
+#[derive(Debug, Clone)]
+struct Recorded;
 
 impl<F: Scalar> Node<F> {
     /// Whether a pass calls this layer: not if it only reshapes, or if the layer below does its work.
     fn computes(&self) -> bool {
         !self.absorbed && !self.layer.only_reshapes()
+    }
+
+    /// Notes that the layer has got a bias.
+    fn has_bias(&mut self) {
+        #[cfg(feature = "serde")]
+        self.record.set("bias", true);
     }
 }
 
@@ -321,6 +338,20 @@ impl<F: Scalar> Sequential<F> {
     /// Sets the number of training passes, to go on where another run stopped.
     pub fn set_passes(&mut self, passes: u64) {
         self.passes = passes;
+    }
+
+    pub(crate) fn set_seed(&mut self, seed: Seed) {
+        self.seed = seed;
+    }
+
+    /// What the layers were made from, under their names.
+    #[cfg(feature = "serde")]
+    pub(crate) fn records(&self) -> Vec<crate::persist::NamedRecord> {
+        let named = |node: &Node<F>| crate::persist::NamedRecord {
+            name: Some(node.name.clone()),
+            record: node.layer.inner_record().unwrap_or_else(|| node.record.clone()),
+        };
+        self.nodes.iter().map(named).collect()
     }
 
     /// Shape of one input sample.

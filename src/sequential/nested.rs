@@ -37,6 +37,11 @@ impl<F: Scalar> LayerSpec<F> for Sequential<F> {
         layer.output_shape(input).map_err(|cause| Error::shape(layer.kind(), cause))?;
         Ok(Box::new(layer))
     }
+
+    #[cfg(feature = "serde")]
+    fn record(&self) -> crate::persist::Record {
+        crate::persist::Record::list(self.records())
+    }
 }
 
 impl<F: Scalar> Layer<F> for NestedLayer<F> {
@@ -100,5 +105,14 @@ impl<F: Scalar> Layer<F> for NestedLayer<F> {
 
     fn is_container(&self) -> bool {
         true
+    }
+
+    fn prepare_inference(&mut self) -> Result<()> {
+        self.0.prepare_inference()
+    }
+
+    #[cfg(feature = "serde")]
+    fn inner_record(&self) -> Option<crate::persist::Record> {
+        Some(crate::persist::Record::list(self.0.records()))
     }
 }

@@ -73,6 +73,14 @@ impl<F: Scalar> Parallel<F> {
 }
 
 impl<F: Scalar> LayerSpec<F> for Parallel<F> {
+    #[cfg(feature = "serde")]
+    fn record(&self) -> crate::persist::Record {
+        let names: Vec<String> = (0..self.branches.len()).map(|i| i.to_string()).collect();
+        let branches = names.iter().zip(&self.branches);
+        let branches = branches.map(|(name, branch)| (&**name, Some(branch.record())));
+        crate::persist::Record::with_inner("Parallel", &(self.join == Join::Sum), branches)
+    }
+
     fn build(&self, input: &Shape, init: &mut Init) -> Result<Box<dyn Layer<F>>> {
         if self.branches.is_empty() {
             return Err(Error::config("Parallel", "branches", "at least 1", 0));
@@ -189,6 +197,19 @@ impl<F: Scalar> Layer<F> for ParallelLayer<F> {
 
     fn is_container(&self) -> bool {
         true
+    }
+
+    fn prepare_inference(&mut self) -> Result<()> {
+        self.branches.iter_mut().try_for_each(|part| part.branch.prepare_inference())
+    }
+
+    #[cfg(feature = "serde")]
+    fn inner_record(&self) -> Option<crate::persist::Record> {
+        let names: Vec<String> = (0..self.branches.len()).map(|i| i.to_string()).collect();
+        let branches = names.iter().zip(&self.branches);
+        let branches = branches.map(|(name, part)| (&**name, part.branch.record()));
+        let sum = self.join == Join::Sum;
+        Some(crate::persist::Record::with_inner("Parallel", &sum, branches))
     }
 }
 

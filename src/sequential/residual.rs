@@ -67,6 +67,16 @@ impl<F: Scalar> Residual<F> {
 }
 
 impl<F: Scalar> LayerSpec<F> for Residual<F> {
+    #[cfg(feature = "serde")]
+    fn record(&self) -> crate::persist::Record {
+        let projection = self.projection.as_ref().map(LayerSpec::record);
+        crate::persist::Record::with_inner(
+            "Residual",
+            &(),
+            [("body", Some(self.body.record())), ("projection", projection)],
+        )
+    }
+
     fn build(&self, input: &Shape, init: &mut Init) -> Result<Box<dyn Layer<F>>> {
         let skip = Skip::new("Residual", &self.body, self.projection.as_ref(), input, init)?;
         Ok(Box::new(ResidualLayer(skip)))
@@ -108,5 +118,14 @@ impl<F: Scalar> Layer<F> for ResidualLayer<F> {
 
     fn is_container(&self) -> bool {
         true
+    }
+
+    fn prepare_inference(&mut self) -> Result<()> {
+        self.0.prepare_inference()
+    }
+
+    #[cfg(feature = "serde")]
+    fn inner_record(&self) -> Option<crate::persist::Record> {
+        Some(crate::persist::Record::with_inner("Residual", &(), self.0.records()))
     }
 }

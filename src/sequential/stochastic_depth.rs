@@ -90,6 +90,15 @@ impl<F: Scalar> StochasticDepth<F> {
         self
     }
 
+    /// From what [`LayerSpec::record`] wrote.
+    #[cfg(feature = "serde")]
+    pub(crate) fn restored(
+        residual: Residual<F>,
+        (survival, last, per_row, inverted): (Option<f64>, f64, bool, bool),
+    ) -> Self {
+        Self { residual, survival, last, per_row, inverted }
+    }
+
     /// Whether to divide by `p` in training instead of multiplying by it in eval mode; default false, as in the paper.
     ///
     /// ```
@@ -109,6 +118,17 @@ impl<F: Scalar> StochasticDepth<F> {
 }
 
 impl<F: Scalar> LayerSpec<F> for StochasticDepth<F> {
+    #[cfg(feature = "serde")]
+    fn record(&self) -> crate::persist::Record {
+        let Residual { body, projection } = &self.residual;
+        let inner = [
+            ("body", Some(body.record())),
+            ("projection", projection.as_ref().map(LayerSpec::record)),
+        ];
+        let settings = (self.survival, self.last, self.per_row, self.inverted);
+        crate::persist::Record::with_inner("StochasticDepth", &settings, inner)
+    }
+
     fn build(&self, input: &Shape, init: &mut Init) -> Result<Box<dyn Layer<F>>> {
         for (field, p) in [("survival", self.survival), ("last_survival", Some(self.last))] {
             if let Some(p) = p.filter(|&p| !(p > 0.0 && p <= 1.0)) {
@@ -213,5 +233,20 @@ impl<F: Scalar> Layer<F> for StochasticDepthLayer<F> {
 
     fn is_container(&self) -> bool {
         true
+    }
+
+    fn prepare_inference(&mut self) -> Result<()> {
+        self.skip.prepare_inference()
+    }
+
+    #[cfg(feature = "serde")]
+    fn inner_record(&self) -> Option<crate::persist::Record> {
+        let (survival, last) = match &self.survival {
+            Survival::Fixed(p) => (Some(*p), 0.5),
+            Survival::Linear { last, .. } => (None, *last),
+        };
+        let settings = (survival, last, self.per_row, self.inverted);
+        let inner = self.skip.records();
+        Some(crate::persist::Record::with_inner("StochasticDepth", &settings, inner))
     }
 }

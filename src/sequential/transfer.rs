@@ -77,7 +77,7 @@ impl<F: Scalar> Sequential<F> {
                 got,
             ));
         };
-        let kept = self.nodes[..at].iter().map(|node| Item::built(&node.name, node.layer.clone()));
+        let kept = self.nodes[..at].iter().map(|node| Item::built(node));
         let items: Vec<_> = kept.chain(layers.into_items()).collect();
         // Not the model's own: a head of the same name would start as the old one did.
         let init = Init::new(self.seed.fold_str("replace_from").fold(self.passes));

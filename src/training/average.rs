@@ -2,6 +2,7 @@
 
 use super::{Callback, Run, Weights};
 use crate::error::ensure;
+use crate::persist::{PartReader, PartWriter, Resumable};
 use crate::{Error, Result, Scalar, Sequential};
 
 /// A running average of a model's parameters, to be used in their place at test time: Polyak's mean, an exponential
@@ -287,6 +288,29 @@ impl<F: Scalar> Average<F> {
 
     fn swap_out(&mut self, run: &mut Run<'_, F>) -> Result<()> {
         if self.swapped { self.swap(run.model) } else { Ok(()) }
+    }
+}
+
+/// The average so far.
+impl<F: Scalar> Resumable<F> for Average<F> {
+    fn save_state<'a>(&'a self, out: &mut PartWriter<'a, F>) {
+        out.value("count", self.count);
+        out.value("ticks", self.ticks);
+        out.value("swapped", self.swapped);
+        if let Some(weights) = &self.weights {
+            weights.save_state(out);
+        }
+    }
+
+    fn load_state(&mut self, saved: &mut PartReader<'_, F>) -> Result<()> {
+        let weights = match saved.option::<usize>("arrays")? {
+            Some(_) => Some(Weights::load_state(saved)?),
+            None => None,
+        };
+        let (count, ticks) = (saved.value("count")?, saved.value("ticks")?);
+        let swapped = saved.value("swapped")?;
+        (self.weights, self.count, self.ticks, self.swapped) = (weights, count, ticks, swapped);
+        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Callback, Monitor, Run, Weights};
 use crate::error::ensure;
+use crate::persist::{PartReader, PartWriter, Resumable};
 use crate::{Result, Scalar};
 
 /// Stops the run when a figure has not improved for some epochs, and puts back the best epoch's weights.
@@ -100,6 +101,30 @@ pub struct StoppingState<F: Scalar = f32> {
     pub waited: u64,
     /// The best epoch's weights, if they are kept.
     pub weights: Option<Weights<F>>,
+}
+
+/// The best so far, with its weights, and how long ago it was.
+impl<F: Scalar> Resumable<F> for EarlyStopping<F> {
+    fn save_state<'a>(&'a self, out: &mut PartWriter<'a, F>) {
+        out.value("waited", self.waited);
+        out.option("best", self.best.best.map(|(best, _)| best));
+        out.option("epoch", self.best.best.map(|(_, epoch)| epoch));
+        if let Some(weights) = &self.best.weights {
+            weights.save_state(out);
+        }
+    }
+
+    fn load_state(&mut self, saved: &mut PartReader<'_, F>) -> Result<()> {
+        let weights = match saved.option::<usize>("arrays")? {
+            Some(_) => Some(Weights::load_state(saved)?),
+            None => None,
+        };
+        let (best, epoch): (Option<f64>, Option<u64>) =
+            (saved.option("best")?, saved.option("epoch")?);
+        let waited = saved.value("waited")?;
+        self.set_state(StoppingState { best: best.zip(epoch), waited, weights });
+        Ok(())
+    }
 }
 
 impl<F: Scalar> Callback<F> for EarlyStopping<F> {

@@ -1,5 +1,6 @@
 //! A copy of what a model has learned.
 
+use crate::persist::{PartReader, PartWriter};
 use crate::{
     Entry, EntryMut, Error, Result, Scalar, Sequential, Shape, ShapeError, Visitor, VisitorMut,
 };
@@ -88,6 +89,28 @@ impl<F: Scalar> Weights<F> {
             }
         });
         Ok(())
+    }
+
+    /// Writes them into a checkpoint, in their order.
+    pub(super) fn save_state<'a>(&'a self, out: &mut PartWriter<'a, F>) {
+        out.value("arrays", self.arrays.len());
+        for (i, array) in self.arrays.iter().enumerate() {
+            out.value(&format!("array.{i}"), &array.name);
+            out.value(&format!("array.{i}.learned"), array.learned);
+            out.array(&array.name, array.shape.dims(), &array.values[..]);
+        }
+    }
+
+    /// Reads them from a checkpoint.
+    pub(super) fn load_state(saved: &PartReader<'_, F>) -> Result<Self> {
+        let mut arrays = Vec::new();
+        for i in 0..saved.value::<usize>("arrays")? {
+            let name: String = saved.value(&format!("array.{i}"))?;
+            let learned = saved.value(&format!("array.{i}.learned"))?;
+            let (shape, values) = saved.array(&name)?;
+            arrays.push(Saved { name, shape: shape.into(), learned, values });
+        }
+        Ok(Self { arrays })
     }
 
     /// Exchanges them with a model's.

@@ -1,7 +1,11 @@
 //! Saving and loading: nothing lost, nothing half done, every problem named.
 
+mod checkpoints;
 mod disk;
 mod hostile;
+mod inference;
+#[cfg(feature = "serde")]
+mod model;
 mod weights;
 
 use layerwise::prelude::*;

@@ -52,6 +52,7 @@ pub use layer::DropConnectLayer;
 /// Wan et al. 2013, where `p` is the probability to *keep*: that is [`DropConnect::keep`]. The shared, inverted mask is
 /// fastai's weight dropout (Merity et al. 2018). Probabilities are rounded to multiples of 2⁻¹⁶.
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DropConnect<A = NoActivation> {
     out_features: usize,
     p: f64,
@@ -59,7 +60,9 @@ pub struct DropConnect<A = NoActivation> {
     samples: usize,
     activation: A,
     bias: bool,
+    #[cfg_attr(feature = "serde", serde(skip, default = "crate::initializers::weights"))]
     weight_init: Arc<dyn Initializer>,
+    #[cfg_attr(feature = "serde", serde(skip, default = "crate::initializers::biases"))]
     bias_init: Arc<dyn Initializer>,
 }
 
@@ -185,6 +188,7 @@ impl<F: Scalar, A: Activation + Clone + 'static> LayerSpec<F> for DropConnect<A>
 /// # Ok::<(), layerwise::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct NoActivation;
 
 impl Activation for NoActivation {

@@ -56,10 +56,9 @@ fn what_the_reference_implementation_writes_is_read() {
     let values: Vec<f32> = (0..6).map(|i| i as f32 * 0.25 - 0.5).collect();
     let (w64, w16) = (
         values.iter().flat_map(|&x| f64::from(x).to_le_bytes()).collect::<Vec<u8>>(),
-        values.iter().flat_map(|&x| half::f16::from_f32(x).to_le_bytes()).collect::<Vec<u8>>(),
+        [0xb800u16, 0xb400, 0, 0x3400, 0x3800, 0x3a00].map(u16::to_le_bytes).concat(),
     );
-    let bf: Vec<u8> =
-        [1.5f32, -2.0].iter().flat_map(|&x| half::bf16::from_f32(x).to_le_bytes()).collect();
+    let bf: Vec<u8> = [0x3fc0u16, 0xc000].map(u16::to_le_bytes).concat();
     for (dtype, data) in [(TheirDtype::F64, &w64), (TheirDtype::F16, &w16)] {
         let view = |dtype, shape: &[usize], data| TensorView::new(dtype, shape.into(), data);
         let tensors = [
