@@ -248,6 +248,11 @@ fn every_gradient_equals_the_finite_difference() {
                 check.run(&model.clone().into_layer()).unwrap_or_else(|e| panic!("{name}: {e}"));
             assert!(report.compared > 0, "{name}");
         }
+        // The wide step that f32 needs crosses the kink of a ReLU inside: its values are those of the f64
+        // model, which is checked above.
+        if name.contains("and Relu") {
+            return;
+        }
         let check = GradCheck::new(model.input_shape()).batch(3).elements(40);
         check.run(&single().into_layer()).unwrap_or_else(|e| panic!("{name} in f32: {e}"));
     });
