@@ -227,8 +227,8 @@ mod tests {
             let (_, gates, cell) = lstm_of(&sums);
             let (mut of_gates, mut before) = (vec![0.0; gates.len()], dcell.clone());
             lstm_backward(h, &gates, &state, &cell, &dnext, &mut before, &mut of_gates);
-            for i in 0..gates.len() {
-                close(of_gates[i], difference(&sums, i, &|sums| lstm_of(sums).0));
+            for (i, &of_gate) in of_gates.iter().enumerate() {
+                close(of_gate, difference(&sums, i, &|sums| lstm_of(sums).0));
             }
             let (_, gates, share) = gru_of(&sums, &hidden);
             let (mut of_input, mut of_state) = (vec![0.0; gates.len()], vec![0.0; gates.len()]);
