@@ -5,10 +5,10 @@ pub use crate::data::{Batches, Dataset, Loader, Source};
 pub use crate::initializers::*;
 pub use crate::layers::{
     AdaptiveAvgPool2d, AdaptiveMaxPool2d, AlphaDropout, AvgPool2d, BatchNorm, Conv1d, Conv2d,
-    ConvTranspose2d, DropConnect, Dropout, Flatten, FractionalMaxPool2d, GaussianDropout,
-    GaussianNoise, GlobalAvgPool, GlobalMaxPool, GroupNorm, InstanceNorm, Lambda, LayerNorm,
-    Linear, LocalResponseNorm, LogSoftmax, MaxPool2d, Maxout, MaxoutChannels, MaxoutConv2d, PRelu,
-    Permute, Reshape, Softmax, Upsample, ZeroPad,
+    ConvTranspose2d, DropConnect, Dropout, Embedding, Flatten, FractionalMaxPool2d,
+    GaussianDropout, GaussianNoise, GlobalAvgPool, GlobalMaxPool, GroupNorm, Gru, InstanceNorm,
+    Lambda, LayerNorm, Linear, LocalResponseNorm, LogSoftmax, Lstm, MaxPool2d, Maxout,
+    MaxoutChannels, MaxoutConv2d, PRelu, Permute, Reshape, Rnn, Softmax, Upsample, ZeroPad,
 };
 pub use crate::losses::*;
 pub use crate::metrics::{Accuracy, accuracy};

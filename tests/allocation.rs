@@ -170,6 +170,54 @@ fn check_losses() {
     by_value(&SmoothL1::default());
 }
 
+/// Layers that `model` has no place for: of images, of sequences, of ids.
+fn check_standard() {
+    let images = Sequential::builder([8, 16, 16])
+        .add(Conv2d::new(8, 3).padding(1).groups(8))
+        .add(GroupNorm::new(2))
+        .add(ZeroPad::new(1))
+        .add(LocalResponseNorm::new(3))
+        .add(AdaptiveMaxPool2d::new(7))
+        .add(ConvTranspose2d::new(8, 4).stride(2).padding(1))
+        .add(InstanceNorm::new())
+        .add(Upsample::new(2))
+        .add(AdaptiveAvgPool2d::new(9))
+        .add(Upsample::to((11, 12)).bilinear())
+        .add(Permute::new([1, 2, 0]))
+        .add(Reshape::new([12, 11, 8]))
+        .add(GlobalMaxPool);
+    let sequences = Sequential::builder([20])
+        .add(Embedding::new(9, 16))
+        .add(LayerNorm::new().last_axes(1))
+        .add(Rnn::new(32).sequences(true))
+        .add(Gru::new(32).sequences(true).truncate(8))
+        .add(Conv1d::new(20, 3))
+        .add(Lstm::new(64));
+    for builder in [images, sequences] {
+        let mut model = builder.build().expect("the layers fit");
+        let batch = |n: usize, shape: &Shape| {
+            let shape = [&[n], shape.dims()].concat();
+            let mut i = 0;
+            ArrayD::from_shape_simple_fn(ndarray::IxDyn(&shape), || {
+                i += 1;
+                (i * 7 % 9) as f32
+            })
+        };
+        let mut workspace = Workspace::new();
+        // A full batch, then a smaller one.
+        let batches =
+            [24, 10].map(|n| (batch(n, model.input_shape()), batch(n, model.output_shape())));
+        let allocations = count(10, || {
+            for (x, grad) in &batches {
+                model.forward(x).expect("a good batch");
+                model.backward(grad).expect("there was a forward");
+                model.predict_with(x, &mut workspace).expect("a good batch");
+            }
+        });
+        assert_eq!(allocations, 0, "{:?}", model.summary().rows[0].kind);
+    }
+}
+
 /// One test, because the count is the process's.
 #[test]
 fn a_training_step_a_prediction_and_a_loss_allocate_nothing() {
@@ -191,5 +239,6 @@ fn a_training_step_a_prediction_and_a_loss_allocate_nothing() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
         pool.install(|| check(&rules.map(|rule| rule as &dyn Fn() -> ModelOptimizer)));
         pool.install(check_losses);
+        pool.install(check_standard);
     }
 }

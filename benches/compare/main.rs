@@ -1,9 +1,10 @@
-//! This crate's side of `benches/compare/run` and `benches/compare/augment`: measures one (network, work, threads).
+//! This crate's side of `benches/compare/run`, `layers` and `augment`: measures one (network, work, threads).
 //!
 //! Started with these three as arguments. Then, for every line `seconds calls` on standard input, calls
 //! the work for at least so long and so often, and prints one JSON line with each call's milliseconds.
 //! Started otherwise, as cargo does, it does nothing.
 
+mod layers;
 #[path = "../networks/mod.rs"]
 mod networks;
 
@@ -24,6 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     rayon::ThreadPoolBuilder::new().num_threads(threads.parse()?).build_global()?;
     let mut work = match (network.as_str(), work.as_str()) {
         ("augment", "batch") => augment(),
+        (layer, work) if find(layer).is_some() => single(layer, work)?,
         (network, work) => {
             let known = NETWORKS.iter().find(|known| known.name == network);
             prepare(known.ok_or_else(|| format!("unknown network {network}"))?, work)?
@@ -36,6 +38,26 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{{\"ms\": {times:?}}}");
     }
     Ok(())
+}
+
+fn find(layer: &str) -> Option<&'static layers::Single> {
+    layers::LAYERS.iter().find(|known| known.name == layer)
+}
+
+/// What `benches/compare/layers` compares.
+fn single(layer: &str, work: &str) -> Result<Work, Box<dyn std::error::Error>> {
+    let layer = find(layer).ok_or_else(|| format!("unknown layer {layer}"))?;
+    Ok(match work {
+        "train" => {
+            let mut training = layers::Training::new(layer)?;
+            Box::new(move || training.step())
+        }
+        "predict" => {
+            let mut inference = layers::Inference::new(layer)?;
+            Box::new(move || inference.predict())
+        }
+        _ => return Err(format!("unknown work {work}").into()),
+    })
 }
 
 fn prepare(network: &Network, work: &str) -> Result<Work, Box<dyn std::error::Error>> {

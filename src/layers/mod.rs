@@ -18,6 +18,8 @@
 //! | [`Dropout`], [`AlphaDropout`] | random zeros while training, and their like for SELU |
 //! | [`DropConnect`] | a linear layer with random zeros in its weight while training |
 //! | [`GaussianNoise`], [`GaussianDropout`] | noise while training, added or multiplied |
+//! | [`Embedding`] | learned vectors for numbered things |
+//! | [`Rnn`], [`Lstm`], [`Gru`] | sequences, step by step |
 //! | [`Softmax`], [`LogSoftmax`] | probabilities of scores, over one axis |
 //! | [`Flatten`], [`Reshape`] | another shape for the same elements: images to features |
 //! | [`Permute`] | axes in another order |
@@ -39,6 +41,7 @@ mod conv_transpose2d;
 pub(crate) mod door;
 mod drop_connect;
 mod dropout;
+mod embedding;
 mod flatten;
 mod fractional_max_pool;
 mod lambda;
@@ -48,6 +51,7 @@ mod maxout;
 mod noise;
 mod permute;
 mod prelu;
+mod recurrent;
 mod reshape;
 mod response_norm;
 mod sample_norm;
@@ -69,6 +73,7 @@ pub use conv1d::{Conv1d, Conv1dLayer};
 pub use conv2d::{Conv2d, Conv2dLayer};
 pub use drop_connect::{DropConnect, DropConnectLayer, NoActivation};
 pub use dropout::{Dropout, DropoutLayer};
+pub use embedding::{Embedding, EmbeddingLayer};
 pub use flatten::{Flatten, FlattenLayer};
 pub use fractional_max_pool::{FractionalMaxPool2d, FractionalMaxPool2dLayer};
 pub use lambda::{Lambda, LambdaLayer};
@@ -78,6 +83,7 @@ pub use maxout::{Maxout, MaxoutChannels, MaxoutChannelsLayer, MaxoutConv2d, Maxo
 pub use noise::{GaussianDropout, GaussianDropoutLayer, GaussianNoise, GaussianNoiseLayer};
 pub use permute::{Permute, PermuteLayer};
 pub use prelu::{PRelu, PReluLayer};
+pub use recurrent::{Gru, Lstm, RecurrentLayer, Rnn};
 pub use reshape::{Reshape, ReshapeLayer};
 pub use response_norm::{LocalResponseNorm, LocalResponseNormLayer};
 pub use sample_norm::{GroupNorm, InstanceNorm, LayerNorm, SampleNormLayer};

@@ -3,6 +3,7 @@
 use layerwise::prelude::*;
 
 use crate::errors::build_error;
+use crate::support::text;
 
 #[test]
 fn normalization_refuses_what_it_cannot_normalize() {
@@ -229,4 +230,67 @@ fn convolutions_refuse_what_does_not_fit() {
     assert!(transposed(|conv| conv.stride(1 << 27)).contains("fits memory"));
     assert!(build_error([3, 4], Conv1d::new(4, 3).padding(huge)).contains("as long as the kernel"));
     assert!(build_error([3, 4], Conv1d::new(4, huge)).contains("as long as the kernel"));
+}
+
+#[test]
+fn sequences_refuse_what_is_none() {
+    for (got, want) in [
+        (
+            build_error([4], Embedding::new(0, 3)),
+            "layer 0 (Embedding): vocabulary must be at least 1, got 0",
+        ),
+        (
+            build_error([4], Embedding::new(3, 0)),
+            "layer 0 (Embedding): dim must be at least 1, got 0",
+        ),
+        (
+            build_error([4], Embedding::new(3, 2).padding(3)),
+            "layer 0 (Embedding): padding must be below the vocabulary, got 3",
+        ),
+        (
+            build_error([4], Embedding::new((1 << 24) + 2, 1)),
+            "layer 0 (Embedding): vocabulary must be at most 2^24 + 1 in f32, which skips whole numbers beyond; \
+             use f64 or fewer ids, got 16777218",
+        ),
+        (
+            build_error([4], Lstm::new(3)),
+            "layer 0 (Lstm): needs [steps, features], got [4]; \
+             for ids put Embedding before it, for images Reshape or Permute",
+        ),
+        (
+            build_error([1, 4, 4], Rnn::new(3)),
+            "layer 0 (Rnn): needs [steps, features], got [1, 4, 4]; \
+             for ids put Embedding before it, for images Reshape or Permute",
+        ),
+        (build_error([4, 2], Gru::new(0)), "layer 0 (Gru): hidden must be at least 1, got 0"),
+        (
+            build_error([4, 2], Lstm::new(3).truncate(0)),
+            "layer 0 (Lstm): truncate must be at least 1 step, got 0",
+        ),
+    ] {
+        assert_eq!(got, want);
+    }
+    assert!(build_error([4, 2], Lstm::new(usize::MAX / 2)).contains("too large for memory"));
+    assert!(build_error([4, 2], Rnn::new(1 << 45)).contains("too large for memory"));
+}
+
+#[test]
+fn an_id_outside_the_vocabulary_is_named_with_its_place() {
+    let mut model =
+        Sequential::builder([2]).add(Relu).add(Embedding::new(3, 2)).build().expect("it fits");
+    let mut error = |ids: [[f32; 2]; 2]| text(model.forward(&ndarray::arr2(&ids)).map(|_| ()));
+    for (got, ids) in [
+        ("3 at position 1 of sample 1", [[0.0, 1.0], [2.0, 3.0]]),
+        ("0.5 at position 0 of sample 0", [[0.5, 1.0], [2.0, 1.0]]),
+        ("NaN at position 0 of sample 1", [[0.0, 1.0], [f32::NAN, 1.0]]),
+        ("inf at position 1 of sample 0", [[0.0, f32::INFINITY], [2.0, 1.0]]),
+    ] {
+        let want = format!(
+            "layer 1 (Embedding): needs ids that are whole numbers from 0 to 2, got id {got}; \
+             enlarge the vocabulary, or give unknown things an id of their own"
+        );
+        assert_eq!(error(ids), want);
+    }
+    let negative = Sequential::builder([1]).add(Embedding::new(3, 2)).build().expect("it fits");
+    assert!(text(negative.predict(&ndarray::arr2(&[[-1.0]]))).contains("got id -1"));
 }

@@ -35,6 +35,7 @@ mod second_order;
 #[cfg(feature = "serde")]
 mod serialized;
 mod special_layers;
+mod standard;
 mod statistics;
 mod support;
 mod training;

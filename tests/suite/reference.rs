@@ -58,6 +58,8 @@ reference_tests! {
     layers_match_pytorch_forward_and_backward: "layer" {
         "linear" "conv2d" "maxpool2d" "avgpool2d" "global_avgpool2d" "flatten" => layers::check;
         "conv1d" "conv_transpose2d" => layers::check;
+        "rnn" "lstm" "gru" => layers::check;
+        "embedding" => layers::check_embedding;
         "batchnorm1d" "batchnorm2d" => layers::check;
         "layernorm" "groupnorm" "instancenorm2d" "local_response_norm" => layers::check;
         "adaptive_avgpool2d" "adaptive_maxpool2d" "global_maxpool2d" => layers::check;

@@ -1,6 +1,58 @@
 //! The layers that most libraries have, one line each.
 
+use layerwise::ndarray::Zip;
+
 use super::*;
+
+/// Makes ids of numbers, so that an embedding can stand in the table. A step function: its derivative is 0.
+#[derive(Debug, Clone)]
+struct Ids(usize);
+
+impl<F: Scalar> Layer<F> for Ids {
+    fn kind(&self) -> &'static str {
+        "Ids"
+    }
+
+    fn output_shape(&self, input: &Shape) -> layerwise::Result<Shape, ShapeError> {
+        Ok(input.clone())
+    }
+
+    fn forward(&self, mut pass: Forward<'_, F>) -> layerwise::Result<()> {
+        Zip::from(&mut pass.output).and(&pass.input).for_each(|id, &x| {
+            // Wide steps: few of the check's differences cross one.
+            *id = F::lit((x.widen() * 2.5).floor().rem_euclid(self.0 as f64));
+        });
+        Ok(())
+    }
+
+    fn backward(&mut self, pass: Backward<'_, F>) -> layerwise::Result<()> {
+        if let Some(mut grad_input) = pass.grad_input {
+            grad_input.fill(F::zero());
+        }
+        Ok(())
+    }
+}
+
+impl<F: Scalar> LayerSpec<F> for Ids {
+    fn build(&self, _input: &Shape, _init: &mut Init) -> layerwise::Result<Box<dyn Layer<F>>> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+/// An embedding behind what gives it ids.
+struct OfIds(Embedding);
+
+impl Spec for OfIds {
+    fn name(&self) -> String {
+        format!("{:?}", self.0)
+    }
+    fn add_f32(&self, builder: SequentialBuilder<f32>) -> SequentialBuilder<f32> {
+        builder.add(Block::new().add(Ids(5)).add(self.0.clone()))
+    }
+    fn add_f64(&self, builder: SequentialBuilder<f64>) -> SequentialBuilder<f64> {
+        builder.add(Block::new().add(Ids(5)).add(self.0.clone()))
+    }
+}
 
 pub(super) fn registered() -> Vec<(Box<dyn Spec>, Shape)> {
     vec![
@@ -17,6 +69,16 @@ pub(super) fn registered() -> Vec<(Box<dyn Spec>, Shape)> {
         line(ConvTranspose2d::new(4, 3).stride(2).padding(1).groups(4), [4, 5, 4]),
         line(ConvTranspose2d::new(2, (3, 2)).dilation((2, 3)).output_padding((1, 2)), [2, 4, 3]),
         line(ConvTranspose2d::new(18, 3).padding(1), [17, 9, 8]),
+        line(OfIds(Embedding::new(5, 3)), [4]),
+        line(OfIds(Embedding::new(7, 70).padding(2)), [2, 3]),
+        line(Rnn::new(4), [5, 3]),
+        line(Rnn::new(3).relu().sequences(true), [4, 2]),
+        line(Lstm::new(4), [5, 3]),
+        line(Lstm::new(3).sequences(true).bias(false), [1, 4]),
+        line(Lstm::new(33).sequences(true), [3, 20]),
+        line(Gru::new(4), [5, 3]),
+        line(Gru::new(3).sequences(true).bias(false), [4, 2]),
+        line(Gru::new(20).recurrent_init(Orthogonal::default()), [3, 17]),
         line(LayerNorm::new(), [7]),
         line(LayerNorm::new(), [3, 4, 5]),
         line(LayerNorm::new().last_axes(1).eps(1e-3), [4, 6]),

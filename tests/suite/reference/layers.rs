@@ -51,6 +51,20 @@ pub(super) fn check<F: Scalar>(check: &mut Check<'_, F>) -> Done {
     Ok(())
 }
 
+/// Ids in place of `x`, and no gradient by them.
+pub(super) fn check_embedding<F: Scalar>(check: &mut Check<'_, F>) -> Done {
+    let ids = check.tensor("ids")?;
+    let mut model = single(check, &ids.shape()[1..])?;
+    model.set_value("0.weight", check.tensor("weight")?.view())?;
+    let y = model.forward(ids.view())?.to_owned();
+    check.same("y", &y)?;
+    let dx = model.backward_to_input(check.tensor("dy")?.view())?;
+    if dx.shape() != ids.shape() || dx.iter().any(|&dx| dx != F::zero()) {
+        return Err("the gradient by ids is not 0".into());
+    }
+    same_grads(check, &model, &["weight".into()])
+}
+
 fn same_grads<F: Scalar>(
     check: &mut Check<'_, F>,
     model: &Sequential<F>,

@@ -1,8 +1,9 @@
 //! Specs of the layers that most libraries have.
 
 use layerwise::layers::{
-    AdaptiveAvgPool2d, AdaptiveMaxPool2d, Conv1d, ConvTranspose2d, GlobalMaxPool, GroupNorm,
-    InstanceNorm, LayerNorm, LocalResponseNorm, Permute, Reshape, Upsample, ZeroPad,
+    AdaptiveAvgPool2d, AdaptiveMaxPool2d, Conv1d, ConvTranspose2d, Embedding, GlobalMaxPool,
+    GroupNorm, Gru, InstanceNorm, LayerNorm, LocalResponseNorm, Lstm, Permute, Reshape, Rnn,
+    Upsample, ZeroPad,
 };
 use layerwise::{LayerSpec, Scalar};
 
@@ -23,6 +24,23 @@ pub(super) fn spec<F: Scalar>(
             Box::new(conv.groups(config.whole("groups")?).bias(config.flag("bias")?))
         }
         "conv_transpose2d" => Box::new(conv_transpose2d(config)?),
+        "embedding" => Box::new(embedding(config)?),
+        "rnn" => {
+            let rnn = Rnn::new(config.whole("hidden")?);
+            let rnn = if config.text("nonlinearity")? == "relu" { rnn.relu() } else { rnn };
+            let rnn = rnn.bias(config.flag("bias")?).sequences(config.flag("sequence")?);
+            Box::new(if let Some(steps) = truncate(config)? { rnn.truncate(steps) } else { rnn })
+        }
+        "lstm" => {
+            let lstm = Lstm::new(config.whole("hidden")?).bias(config.flag("bias")?);
+            let lstm = lstm.sequences(config.flag("sequence")?);
+            Box::new(if let Some(steps) = truncate(config)? { lstm.truncate(steps) } else { lstm })
+        }
+        "gru" => {
+            let gru = Gru::new(config.whole("hidden")?).bias(config.flag("bias")?);
+            let gru = gru.sequences(config.flag("sequence")?);
+            Box::new(if let Some(steps) = truncate(config)? { gru.truncate(steps) } else { gru })
+        }
         "layernorm" => {
             let axes = config.sizes("normalized_shape")?.len();
             let norm = LayerNorm::new().last_axes(axes).eps(config.number("eps")?);
@@ -65,4 +83,16 @@ fn conv_transpose2d(config: Config<'_>) -> Result<ConvTranspose2d, String> {
         .output_padding(config.pair("output_padding")?)
         .dilation(config.pair("dilation")?);
     Ok(conv.groups(config.whole("groups")?).bias(config.flag("bias")?))
+}
+
+fn embedding(config: Config<'_>) -> Result<Embedding, String> {
+    let embedding = Embedding::new(config.whole("num_embeddings")?, config.whole("dim")?);
+    match config.get("padding_idx") {
+        Some(_) => Ok(embedding.padding(config.whole("padding_idx")?)),
+        None => Ok(embedding),
+    }
+}
+
+fn truncate(config: Config<'_>) -> Result<Option<usize>, String> {
+    config.get("truncate").map(|_| config.whole("truncate")).transpose()
 }
