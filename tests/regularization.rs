@@ -1,4 +1,4 @@
-//! Slow: what each regularizing technique gives on real data. `cargo test --release --test regularization -- --ignored`
+//! Slow: what regularizing techniques give on real data. `cargo test --release --test regularization -- --ignored`
 
 #[path = "../examples/regularization/recipes.rs"]
 mod recipes;
@@ -8,15 +8,17 @@ use std::path::Path;
 
 use recipes::{RECIPES, load, mean_and_error, train_and_test};
 
-/// The table of docs/regularization.md, run again.
+/// Beside these the example trains fractional pooling and stochastic depth, about whose gain nothing is claimed yet.
+const HELD_TO_IT: [&str; 4] = ["plain", "dropout", "DropConnect", "batch norm"];
+
 #[test]
-#[ignore = "slow: trains 35 networks"]
-fn every_technique_at_least_matches_its_plain_baseline_on_2000_mnist_images() {
+#[ignore = "slow: trains 20 networks"]
+fn dropout_drop_connect_and_batch_norm_at_least_match_the_plain_network_on_2000_mnist_images() {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/mnist"));
     let (train, test) = load(folder, 2000).expect("MNIST lies in the repository");
     let mut results: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     let mut worse = Vec::new();
-    for recipe in &RECIPES {
+    for recipe in RECIPES.iter().filter(|recipe| HELD_TO_IT.contains(&recipe.name)) {
         let run = |seed| {
             train_and_test(recipe, (&train, &test), 20, seed, |_| {}).expect("training goes on")
         };
