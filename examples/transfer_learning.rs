@@ -83,7 +83,7 @@ fn network(seed: u64) -> layerwise::Result<Sequential> {
             .add(Relu)
             .add(MaxPool2d::new(2))
     };
-    let convolutions = Block::new().add(block(16)).add(block(32));
+    let convolutions = Block::new().add(block(16)).add(block(32)).add(block(64));
     Sequential::builder([1, 28, 28])
         .add_named("convolutions", convolutions)
         .add(Flatten)
