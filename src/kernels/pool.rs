@@ -157,13 +157,18 @@ multiversion! {
                 Some(winners) => &mut winners[i * ow..][..ow],
                 None => &mut nobody,
             };
-            let at = |j| Corner { row: i * 2 * w, w, j };
             // Windows side by side, for the compiler to put into registers. A last group that is not full
-            // begins earlier and repeats what is done.
-            match ow {
-                16.. => (0..ow).step_by(16).for_each(|j| halves::<F, 16, 32>(at(j.min(ow - 16)), rows, y, winners)),
-                8.. => (0..ow).step_by(8).for_each(|j| halves::<F, 8, 16>(at(j.min(ow - 8)), rows, y, winners)),
-                _ => (0..ow).for_each(|j| halves::<F, 1, 2>(at(j), rows, y, winners)),
+            // begins earlier and repeats what is done. Loops, not `for_each`: a closure that is not inlined
+            // would be compiled without the level's instructions.
+            let corner = Corner { row: i * 2 * w, w, j: 0 };
+            let lanes = if ow >= 16 { 16 } else if ow >= 8 { 8 } else { 1 };
+            for j in (0..ow).step_by(lanes) {
+                let corner = Corner { j: j.min(ow - lanes), ..corner };
+                match lanes {
+                    16 => halves::<F, 16, 32>(corner, rows, y, winners),
+                    8 => halves::<F, 8, 16>(corner, rows, y, winners),
+                    _ => halves::<F, 1, 2>(corner, rows, y, winners),
+                }
             }
         }
     }
