@@ -3,7 +3,6 @@
 //!
 //! In rayon's global pool: `RAYON_NUM_THREADS=1 cargo bench --bench kernels -- conv/vgg`.
 
-use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{
@@ -12,7 +11,7 @@ use criterion::{
 use layerwise::kernels::conv::{self, Plan, Source};
 use layerwise::kernels::gemm::{self, Begin, Mat, Product, Right};
 use layerwise::kernels::norm::{self, Gradients, Known, Sizes, Statistics};
-use layerwise::kernels::{pool, update};
+use layerwise::kernels::{peak, pool, update};
 use layerwise::optimizers::Adam;
 use layerwise::{Optimizer, Scalar, Seed, StepInfo};
 
@@ -33,13 +32,13 @@ fn random<F: Scalar>(len: usize) -> Vec<F> {
 
 fn gemm_square(c: &mut Criterion) {
     let mut group = c.benchmark_group("gemm/f32");
-    peak::<f32>(&mut group);
+    multiply_adds::<f32>(&mut group);
     for size in [64, 128, 256, 512, 1024, 2048] {
         product::<f32>(&mut group, "square", [size; 3]);
     }
     group.finish();
     let mut group = c.benchmark_group("gemm/f64");
-    peak::<f64>(&mut group);
+    multiply_adds::<f64>(&mut group);
     for size in [128, 256, 512, 1024] {
         product::<f64>(&mut group, "square", [size; 3]);
     }
@@ -58,13 +57,11 @@ fn gemm_linear(c: &mut Criterion) {
 }
 
 /// What one core can do at most, to be compared with.
-fn peak<F: Scalar>(group: &mut BenchmarkGroup<'_, WallTime>) {
-    const ROUNDS: usize = 10_000;
-    let micro = F::micro();
-    group.throughput(flops(ROUNDS * micro.peak_round()));
-    group.bench_function("peak", |bencher| {
-        bencher.iter(|| micro.peak(ROUNDS, black_box(F::lit(0.5))));
-    });
+fn multiply_adds<F: Scalar>(group: &mut BenchmarkGroup<'_, WallTime>) {
+    /// Multiply-adds of each accumulator.
+    const ROUNDS: usize = 100_000;
+    group.throughput(flops(peak::multiply_adds::<F>(ROUNDS)));
+    group.bench_function("peak", |bencher| bencher.iter(|| peak::multiply_adds::<F>(ROUNDS)));
 }
 
 /// `A · Bᵀ`, as in a linear layer.

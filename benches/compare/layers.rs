@@ -2,13 +2,13 @@
 
 use layerwise::prelude::*;
 
-pub const BATCH: usize = 64;
+pub(crate) const BATCH: usize = 64;
 
 /// A layer by itself.
-pub struct Single {
-    pub name: &'static str,
-    pub sample: &'static [usize],
-    pub add: fn(SequentialBuilder) -> SequentialBuilder,
+pub(crate) struct Single {
+    pub(crate) name: &'static str,
+    pub(crate) sample: &'static [usize],
+    pub(crate) add: fn(SequentialBuilder) -> SequentialBuilder,
 }
 
 /// Ids of the embedding's vocabulary.
@@ -22,7 +22,7 @@ const fn single(
     Single { name, sample, add }
 }
 
-pub const LAYERS: &[Single] = &[
+pub(crate) const LAYERS: &[Single] = &[
     single("layer_norm", &[1024], |b| b.add(LayerNorm::new())),
     single("layer_norm_steps", &[64, 128], |b| b.add(LayerNorm::new().last_axes(1))),
     single("group_norm", &[64, 16, 16], |b| b.add(GroupNorm::new(8))),
@@ -57,11 +57,11 @@ pub const LAYERS: &[Single] = &[
 ];
 
 impl Single {
-    pub fn model(&self) -> layerwise::Result<Sequential> {
+    pub(crate) fn model(&self) -> layerwise::Result<Sequential> {
         (self.add)(SequentialBuilder::new(self.sample)).build()
     }
 
-    pub fn input(&self) -> ArrayD<f32> {
+    pub(crate) fn input(&self) -> ArrayD<f32> {
         let mut rng = Seed::new(1).rng();
         let shape = [&[BATCH], self.sample].concat();
         ArrayD::from_shape_simple_fn(shape, || {
@@ -71,14 +71,14 @@ impl Single {
 }
 
 /// Forward in train mode, and backward to parameters and input.
-pub struct Training {
+pub(crate) struct Training {
     model: Sequential,
     input: ArrayD<f32>,
     grad: ArrayD<f32>,
 }
 
 impl Training {
-    pub fn new(layer: &Single) -> layerwise::Result<Self> {
+    pub(crate) fn new(layer: &Single) -> layerwise::Result<Self> {
         let (mut model, input) = (layer.model()?, layer.input());
         let mut grad = model.forward(&input)?.to_owned();
         let mut rng = Seed::new(2).rng();
@@ -86,25 +86,25 @@ impl Training {
         Ok(Self { model, input, grad })
     }
 
-    pub fn step(&mut self) -> layerwise::Result<f32> {
+    pub(crate) fn step(&mut self) -> layerwise::Result<f32> {
         self.model.forward(&self.input)?;
         Ok(self.model.backward_to_input(&self.grad)?.first().copied().unwrap_or(0.0))
     }
 }
 
 /// Forward in eval mode.
-pub struct Inference {
+pub(crate) struct Inference {
     model: Sequential,
     input: ArrayD<f32>,
     workspace: Workspace,
 }
 
 impl Inference {
-    pub fn new(layer: &Single) -> layerwise::Result<Self> {
+    pub(crate) fn new(layer: &Single) -> layerwise::Result<Self> {
         Ok(Self { model: layer.model()?, input: layer.input(), workspace: Workspace::new() })
     }
 
-    pub fn predict(&mut self) -> layerwise::Result<f32> {
+    pub(crate) fn predict(&mut self) -> layerwise::Result<f32> {
         let y = self.model.predict_with(&self.input, &mut self.workspace)?;
         Ok(y.first().copied().unwrap_or(0.0))
     }

@@ -18,9 +18,6 @@ pub const MAX_NR: usize = 32;
 /// Most elements of a register.
 pub const MAX_LANES: usize = MAX_NR / 2;
 
-/// Accumulators of [`Micro::peak`]: as many as hide the latency of two units, and fit sixteen registers.
-const PEAK: usize = 12;
-
 /// What a tile starts from.
 #[derive(Debug, Clone, Copy)]
 pub enum Start<T> {
@@ -49,9 +46,6 @@ type Gathered<T> = unsafe fn(
     Start<T>,
 );
 
-/// `peak(rounds, x)`
-type Peak<T> = unsafe fn(usize, T) -> T;
-
 /// The register kernels of one instruction set for one element type.
 #[derive(Debug)]
 pub struct Micro<T: 'static> {
@@ -62,7 +56,6 @@ pub struct Micro<T: 'static> {
     /// Columns of a tile.
     pub nr: usize,
     packed: &'static [Packed<T>],
-    peak: Peak<T>,
     gathered: &'static [Gathered<T>],
     /// Those of convolutions.
     pub(super) direct: &'static Direct<T>,
@@ -75,18 +68,6 @@ impl<T: Scalar> Micro<T> {
     #[inline]
     pub fn lanes(&self) -> usize {
         self.nr / 2
-    }
-
-    /// Multiply-adds of a round of [`Micro::peak`].
-    pub fn peak_round(&self) -> usize {
-        PEAK * self.nr / 2
-    }
-
-    /// Multiplies by `x` and adds, `rounds · peak_round()` times, in registers alone: the most that this machine can do,
-    /// for benches to compare kernels with. Returns what depends on all of them.
-    pub fn peak(&self, rounds: usize, x: T) -> T {
-        // SAFETY: it touches no memory, and the table is one that this machine has the instructions for.
-        unsafe { (self.peak)(rounds, x) }
     }
 
     /// One tile from packed panels, `rows` in `1..=mr`, `cols` in `1..=nr`.
@@ -186,7 +167,7 @@ macro_rules! kernels {
         $use:path, $zero:expr, $load:path, $store:path, $splat:path, $fma:path, $add:path, $max:path
     ) => {
         mod $module {
-            use super::{Micro, PEAK, Start, finish, finish_narrow};
+            use super::{Micro, Start, finish, finish_narrow};
             #[allow(unused_imports, clippy::wildcard_imports)]
             use $use::*;
 
@@ -219,26 +200,6 @@ macro_rules! kernels {
                     }
                 }
                 finish!(acc, c, c_stride, cols, start, relu, $zero, $load, $store, $add, $max);
-            }
-
-            $(#[$feature])?
-            unsafe fn peak(rounds: usize, x: $t) -> $t {
-                // SAFETY: the result is stored to an array of its size.
-                unsafe {
-                    let (x, mut acc) = ($splat(x), [$splat(1.0); PEAK]);
-                    for _ in 0..rounds {
-                        for acc in &mut acc {
-                            *acc = $fma(*acc, x, x);
-                        }
-                    }
-                    let mut sum = $zero;
-                    for acc in acc {
-                        sum = $add(sum, acc);
-                    }
-                    let mut lanes = [0.0; LANES];
-                    $store(lanes.as_mut_ptr(), sum);
-                    lanes.iter().sum()
-                }
             }
 
             $(#[$feature])?
@@ -286,7 +247,6 @@ macro_rules! kernels {
                 mr: $mr,
                 nr: NR,
                 packed: &[$(packed::<$r>),*],
-                peak,
                 gathered: &[$(gathered::<$r>),*],
                 direct: $direct,
                 squares: &[$(($square, $transpose)),*],
