@@ -70,7 +70,8 @@ pub(super) fn registered() -> Vec<(Box<dyn Spec>, Shape)> {
         line(ConvTranspose2d::new(2, (3, 2)).dilation((2, 3)).output_padding((1, 2)), [2, 4, 3]),
         line(ConvTranspose2d::new(18, 3).padding(1), [17, 9, 8]),
         line(OfIds(Embedding::new(5, 3)), [4]),
-        line(OfIds(Embedding::new(7, 70).padding(2)), [2, 3]),
+        // No id is 6: the gradient that a padding row does not get would differ from the difference quotient.
+        line(OfIds(Embedding::new(7, 70).padding(6)), [2, 3]),
         line(Rnn::new(4), [5, 3]),
         line(Rnn::new(3).relu().sequences(true), [4, 2]),
         line(Lstm::new(4), [5, 3]),
