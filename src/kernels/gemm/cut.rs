@@ -80,7 +80,9 @@ impl Cut {
         let tasks = |task: [usize; 2]| [panels[0].div_ceil(task[0]), panels[1].div_ceil(task[1])];
         let cost = Cost::mul_adds(m.saturating_mul(n).saturating_mul(k));
         while cost >= Cost::WORTH && tasks(task)[0] * tasks(task)[1] < TASKS && task != [1, 1] {
-            let longer = usize::from(task[0] * micro.mr < task[1] * micro.nr);
+            // The longer side, unless it is a single panel already.
+            let longer =
+                usize::from(task[0] == 1 || task[1] > 1 && task[0] * micro.mr < task[1] * micro.nr);
             task[longer] = task[longer].div_ceil(2);
         }
         let [row_tasks, col_tasks] = tasks(task);

@@ -103,3 +103,15 @@ fn even_parts_cover_everything() {
         assert_eq!(at, len);
     }
 }
+
+/// The narrower side was halved for ever once it was a single panel.
+#[test]
+fn long_products_of_few_panels_are_cut_to_an_end() {
+    let micro = f32::micro();
+    for rows in 1..6 {
+        for cols in 1..6 {
+            let cut = cut::Cut::new(micro, [rows * micro.mr, cols * micro.nr, 100_000]);
+            assert!(cut.row_tasks * cut.col_tasks >= (rows * cols).min(16), "{rows} by {cols}");
+        }
+    }
+}
