@@ -50,35 +50,37 @@ fn make<S: LayerSpec<F> + DeserializeOwned + 'static, F: Scalar>(settings: &Valu
 
 /// The kinds of layers that [`crate::Sequential::open_with`] knows beside the crate's own.
 ///
+/// A spec that builds a nested model ([`crate::Block`]) is saved as the layers inside, and needs no registry.
+///
 /// # Examples
 /// ```
 /// use layerwise::persist::{Record, Registry};
 /// use layerwise::prelude::*;
 /// use serde::{Deserialize, Serialize};
 ///
-/// /// Two linear layers through a bottleneck.
+/// /// A linear layer with so many times the features that it gets.
 /// #[derive(Debug, Serialize, Deserialize)]
-/// struct Bottleneck { features: usize }
+/// struct Widen { factor: usize }
 ///
-/// impl<F: Scalar> LayerSpec<F> for Bottleneck {
+/// impl<F: Scalar> LayerSpec<F> for Widen {
 ///     fn build(&self, input: &Shape, init: &mut Init) -> Result<Box<dyn Layer<F>>> {
-///         let out = input.features().map_err(|cause| Error::shape("Bottleneck", cause))?;
-///         Block::new().add(Linear::new(self.features)).add(Linear::new(out)).build(input, init)
+///         let features = input.features().map_err(|cause| Error::shape("Widen", cause))?;
+///         Linear::new(self.factor * features).build(input, init)
 ///     }
-///     fn record(&self) -> Record { Record::of("Bottleneck", self) }
+///     fn record(&self) -> Record { Record::of("Widen", self) }
 /// }
 ///
-/// let model = Sequential::builder([8]).add(Bottleneck { features: 2 }).build()?;
+/// let model = Sequential::builder([8]).add(Widen { factor: 2 }).build()?;
 /// let bytes = model.model_to_bytes()?;
 ///
-/// let registry = Registry::<f32>::new().add::<Bottleneck>("Bottleneck");
+/// let registry = Registry::<f32>::new().add::<Widen>("Widen");
 /// let opened = Sequential::from_bytes_with(&bytes, &registry)?;
-/// assert_eq!(opened.value("0.1.weight"), model.value("0.1.weight"));
+/// assert_eq!(opened.value("0.weight"), model.value("0.weight"));
 ///
 /// let error = Sequential::<f32>::from_bytes(&bytes).unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
-///     "bytes: layer 0: needs a kind of layer that is known, got Bottleneck; add it to a Registry and open the file with that"
+///     "bytes: layer 0: needs a kind of layer that is known, got Widen; add it to a Registry and open the file with that"
 /// );
 /// # Ok::<(), layerwise::Error>(())
 /// ```
