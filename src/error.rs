@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::Shape;
+use crate::{Shape, ShapeError};
 
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -430,50 +430,6 @@ pub(crate) fn ensure(
     got: impl fmt::Display,
 ) -> Result<()> {
     if valid { Ok(()) } else { Err(Error::setting(kind, field, must_be, got)) }
-}
-
-/// A shape that does not fit: what was needed, what was got, and what to do.
-///
-/// ```
-/// use layerwise::{Shape, ShapeError};
-///
-/// let error = ShapeError::new("[features]", [16, 5, 5]).hint("add Flatten before it");
-/// assert_eq!(error.to_string(), "needs [features], got [16, 5, 5]; add Flatten before it");
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ShapeError(Box<Misfit>);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Misfit {
-    needs: String,
-    got: Shape,
-    hint: Option<&'static str>,
-}
-
-impl fmt::Display for Misfit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "needs {}, got {}", self.needs, self.got)?;
-        self.hint.map_or(Ok(()), |hint| write!(f, "; {hint}"))
-    }
-}
-
-impl ShapeError {
-    /// `needs` says in words or letters what would fit; `got` is what came.
-    pub fn new(needs: impl Into<String>, got: impl Into<Shape>) -> Self {
-        Self(Box::new(Misfit { needs: needs.into(), got: got.into(), hint: None }))
-    }
-
-    /// Adds the cure.
-    pub fn hint(mut self, hint: &'static str) -> Self {
-        self.0.hint = Some(hint);
-        self
-    }
-
-    /// The shape that did not fit.
-    pub fn got(&self) -> &Shape {
-        &self.0.got
-    }
 }
 
 /// A target that a loss cannot use.

@@ -120,7 +120,7 @@ pub mod training;
 pub use activation::Activation;
 pub use cache::{Cache, Scratch};
 pub use constraint::Constraint;
-pub use error::{Error, Place, Result, ShapeError, TargetError};
+pub use error::{Error, Place, Result, TargetError};
 pub use initializer::{Fans, Init, Initializer};
 pub use kept::Kept;
 pub use layer::{AsAny, Backward, BoxClone, Forward, Layer, LayerSpec, Mode};
@@ -138,7 +138,7 @@ pub use sequential::{
     Block, LayerOutput, NestedLayer, Parallel, ParallelLayer, Residual, ResidualLayer, Sequential,
     SequentialBuilder, StochasticDepth, StochasticDepthLayer, Summary, SummaryRow,
 };
-pub use shape::Shape;
+pub use shape::{Shape, ShapeError};
 pub use visit::{Entry, EntryMut, Field, ParamInfo, ParamName, Visitor, VisitorMut};
 pub use workspace::{IntoView, Workspace};
 

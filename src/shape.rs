@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::ShapeError;
-
 /// Axes of one sample, without the batch axis. Images are `[channels, height, width]`.
 ///
 /// ```
@@ -120,5 +118,49 @@ impl From<Vec<usize>> for Shape {
 impl From<&Shape> for Shape {
     fn from(shape: &Shape) -> Self {
         shape.clone()
+    }
+}
+
+/// A shape that does not fit: what was needed, what was got, and what to do.
+///
+/// ```
+/// use layerwise::{Shape, ShapeError};
+///
+/// let error = ShapeError::new("[features]", [16, 5, 5]).hint("add Flatten before it");
+/// assert_eq!(error.to_string(), "needs [features], got [16, 5, 5]; add Flatten before it");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ShapeError(Box<Misfit>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Misfit {
+    needs: String,
+    got: Shape,
+    hint: Option<&'static str>,
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "needs {}, got {}", self.needs, self.got)?;
+        self.hint.map_or(Ok(()), |hint| write!(f, "; {hint}"))
+    }
+}
+
+impl ShapeError {
+    /// `needs` says in words or letters what would fit; `got` is what came.
+    pub fn new(needs: impl Into<String>, got: impl Into<Shape>) -> Self {
+        Self(Box::new(Misfit { needs: needs.into(), got: got.into(), hint: None }))
+    }
+
+    /// Adds the cure.
+    pub fn hint(mut self, hint: &'static str) -> Self {
+        self.0.hint = Some(hint);
+        self
+    }
+
+    /// The shape that did not fit.
+    pub fn got(&self) -> &Shape {
+        &self.0.got
     }
 }
