@@ -161,12 +161,13 @@ multiversion! {
             // begins earlier and repeats what is done. Loops, not `for_each`: a closure that is not inlined
             // would be compiled without the level's instructions.
             let corner = Corner { row: i * 2 * w, w, j: 0 };
-            let lanes = if ow >= 16 { 16 } else if ow >= 8 { 8 } else { 1 };
+            let lanes = [16, 8, 4].into_iter().find(|&lanes| ow >= lanes).unwrap_or(1);
             for j in (0..ow).step_by(lanes) {
                 let corner = Corner { j: j.min(ow - lanes), ..corner };
                 match lanes {
                     16 => halves::<F, 16, 32>(corner, rows, y, winners),
                     8 => halves::<F, 8, 16>(corner, rows, y, winners),
+                    4 => halves::<F, 4, 8>(corner, rows, y, winners),
                     _ => halves::<F, 1, 2>(corner, rows, y, winners),
                 }
             }
@@ -187,7 +188,6 @@ struct Corner {
 
 /// `N` windows. An earlier equal stays, NaN wins and stays; without branches, for the compiler to put into registers.
 #[inline(always)]
-#[allow(clippy::neg_cmp_op_on_partial_ord, clippy::eq_op)]
 fn halves<F: Scalar, const N: usize, const TWICE: usize>(
     Corner { row, w, j }: Corner,
     (top, bottom): (&[F], &[F]),
@@ -195,27 +195,29 @@ fn halves<F: Scalar, const N: usize, const TWICE: usize>(
     winners: &mut [u32],
 ) {
     let (top, bottom) = (&top[2 * j..][..TWICE], &bottom[2 * j..][..TWICE]);
+    // In the order of the plane, the upper row first: so a comparison alone says which of two equals is earlier.
+    let (mut best, mut place) = ([F::zero(); N], [0; N]);
     let (first, w) = ((row + 2 * j) as u32, w as u32);
-    // Columns first: whole rows against each other, nothing to shuffle.
-    let (mut best, mut place) = ([F::zero(); TWICE], [0; TWICE]);
-    for m in 0..TWICE {
-        let (a, b) = (top[m], bottom[m]);
-        let better = !(b <= a) & (a == a);
-        best[m] = if better { b } else { a };
-        place[m] = first + m as u32 + if better { w } else { 0 };
+    for l in 0..N {
+        let (a, right) = later_wins(top[2 * l], top[2 * l + 1]);
+        let (b, lower_right) = later_wins(bottom[2 * l], bottom[2 * l + 1]);
+        let (value, lower) = later_wins(a, b);
+        best[l] = value;
+        let column = u32::from(if lower { lower_right } else { right });
+        place[l] = first + 2 * l as u32 + column + if lower { w } else { 0 };
     }
-    let mut places = [0; N];
-    for (l, (y, winner)) in y[j..][..N].iter_mut().zip(&mut places).enumerate() {
-        let (a, b) = (best[2 * l], best[2 * l + 1]);
-        // The right one may be the earlier of two equals: in the upper row.
-        let equal = (a == b) | ((a != a) & (b != b));
-        let better = (!(b <= a) & (a == a)) | (equal & (place[2 * l + 1] < place[2 * l]));
-        *y = if better { b } else { a };
-        *winner = if better { place[2 * l + 1] } else { place[2 * l] };
-    }
+    y[j..][..N].copy_from_slice(&best);
     if !winners.is_empty() {
-        winners[j..][..N].copy_from_slice(&places);
+        winners[j..][..N].copy_from_slice(&place);
     }
+}
+
+/// The larger of two, and whether it is the second: not if they are equal, nor if the first is NaN.
+#[inline(always)]
+#[allow(clippy::neg_cmp_op_on_partial_ord, clippy::eq_op)]
+fn later_wins<F: Scalar>(a: F, b: F) -> (F, bool) {
+    let better = !(b <= a) & (a == a);
+    (if better { b } else { a }, better)
 }
 
 /// Gradient of [`max_forward`]: each output's gradient goes to its winner, added where windows overlap.
@@ -248,8 +250,8 @@ pub fn max_backward<F: Scalar>(geometry: &Geometry, winners: &[u32], dy: &[F], d
 multiversion! {
     /// 2×2 windows that do not overlap: every element is written once.
     fn halves_backward<F: Scalar>(w: usize, ow: usize, winners: &[u32], dy: &[F], dx: &mut [F]) {
-        /// Windows side by side, for the compiler to put into registers.
-        const LANES: usize = 8;
+        // Windows side by side, for the compiler to put into registers.
+        let lanes = if ow >= 8 { 8 } else if ow >= 4 { 4 } else { 1 };
         for (r, dx) in dx.chunks_exact_mut(w).enumerate() {
             // A last row or column that no window covers.
             let i = r / 2;
@@ -258,14 +260,12 @@ multiversion! {
                 continue;
             };
             dx[2 * ow..].fill(F::zero());
-            let mut j = 0;
-            while j < ow {
-                if ow < LANES {
-                    share::<F, 1, 2>(j, r * w, winners, dy, dx);
-                    j += 1;
-                } else {
-                    share::<F, LANES, { 2 * LANES }>(j.min(ow - LANES), r * w, winners, dy, dx);
-                    j += LANES;
+            for j in (0..ow).step_by(lanes) {
+                let j = j.min(ow - lanes);
+                match lanes {
+                    8 => share::<F, 8, 16>(j, r * w, winners, dy, dx),
+                    4 => share::<F, 4, 8>(j, r * w, winners, dy, dx),
+                    _ => share::<F, 1, 2>(j, r * w, winners, dy, dx),
                 }
             }
         }
