@@ -250,16 +250,27 @@ pub(super) unsafe fn avx512_f32(
     out_stride: usize,
 ) {
     use std::arch::x86_64::*;
-    // SAFETY: the caller's promise.
-    let quarter =
-        |i: usize, p: usize| unsafe { _mm_loadu_ps(source.add(i.min(rows - 1) * stride + p)) };
+    if rows < 16 {
+        let mut whole = [0.0; 16 * 16];
+        for (i, row) in whole.chunks_exact_mut(16).enumerate() {
+            // SAFETY: the caller's promise; `row` holds a register.
+            unsafe {
+                let values = _mm512_loadu_ps(source.add(i.min(rows - 1) * stride));
+                _mm512_storeu_ps(row.as_mut_ptr(), values);
+            }
+        }
+        // SAFETY: `whole` has 16 rows; the rest is the caller's promise.
+        return unsafe { avx512_f32(whole.as_ptr(), 16, 16, out, out_stride) };
+    }
     for p in (0..16).step_by(4) {
-        // Rows i, i + 4, i + 8 and i + 12 of four columns: inserted from memory, which costs no shuffle.
+        // Row i of four columns, in all quarters. SAFETY: the caller's promise.
+        let quarters =
+            |i: usize| unsafe { _mm512_broadcast_f32x4(_mm_loadu_ps(source.add(i * stride + p))) };
+        // Rows i, i + 4, i + 8 and i + 12 of four columns: put together as they are read, which costs no shuffle.
         let every_fourth = |i: usize| {
-            let r = _mm512_castps128_ps512(quarter(i, p));
-            let r = _mm512_insertf32x4::<1>(r, quarter(i + 4, p));
-            let r = _mm512_insertf32x4::<2>(r, quarter(i + 8, p));
-            _mm512_insertf32x4::<3>(r, quarter(i + 12, p))
+            let r = _mm512_mask_blend_ps(0x00f0, quarters(i), quarters(i + 4));
+            let r = _mm512_mask_blend_ps(0x0f00, r, quarters(i + 8));
+            _mm512_mask_blend_ps(0xf000, r, quarters(i + 12))
         };
         let r = [every_fourth(0), every_fourth(1), every_fourth(2), every_fourth(3)];
         let (a0, a1) = (_mm512_unpacklo_ps(r[0], r[1]), _mm512_unpackhi_ps(r[0], r[1]));
