@@ -8,7 +8,7 @@ use std::time::Duration;
 use criterion::{
     BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
 };
-use layerwise::kernels::conv::{self, Plan, Source};
+use layerwise::kernels::conv::{self, Finish, Plan, Source};
 use layerwise::kernels::gemm::{self, Begin, Mat, Product, Right};
 use layerwise::kernels::norm::{self, Gradients, Known, Sizes, Statistics};
 use layerwise::kernels::{peak, pool, update};
@@ -175,9 +175,9 @@ fn convolution_passes(group: &mut BenchmarkGroup<'_, WallTime>, layer: &Layer) {
     let bias = random::<f32>(geometry.filters);
     group.throughput(flops(outputs * geometry.inner()));
     let mut scratch = vec![0.0; plan.forward_scratch::<f32>(n)];
+    let finish = Finish { bias: Some(&bias), ..Finish::NOTHING };
     group.bench_function("forward", |bencher| {
-        bencher
-            .iter(|| conv::forward(&plan, &x, &weight, Some(&bias), false, &mut y, &mut scratch));
+        bencher.iter(|| conv::forward(&plan, &x, &weight, finish, &mut y, &mut scratch));
     });
     let (mut dw, mut db) = (vec![0.0; weight.len()], vec![0.0; bias.len()]);
     let mut scratch = vec![0.0; plan.backward_weight_scratch::<f32>(n, false)];

@@ -7,7 +7,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use layerwise::kernels::conv::{self, Geometry, Plan, Source};
+use layerwise::kernels::conv::{self, Finish, Geometry, Plan, Source};
 use layerwise::kernels::peak;
 use layerwise::{Scalar, Seed};
 
@@ -70,7 +70,8 @@ fn passes<T: Scalar>(plan: &Plan, n: usize) -> [f64; 3] {
     let flop = 2.0 * (y.len() * g.inner()) as f64;
     let mut scratch = random(plan.forward_scratch::<T>(n));
     let forward = fastest(|| {
-        conv::forward(plan, black_box(&x), &weight, Some(&bias), false, &mut y, &mut scratch);
+        let finish = Finish { bias: Some(&bias), ..Finish::NOTHING };
+        conv::forward(plan, black_box(&x), &weight, finish, &mut y, &mut scratch);
     });
     let mut scratch = random(plan.backward_weight_scratch::<T>(n, false));
     let (mut dw, mut db) = (weight.clone(), bias.clone());

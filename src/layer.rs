@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt::Debug;
 
+use crate::kernels::norm::Line;
 use crate::{
     Cache, Init, Kept, Result, Scalar, Scratch, Seed, Shape, ShapeError, View, ViewMut, Visitor,
     VisitorMut,
@@ -104,6 +105,20 @@ pub trait Layer<F: Scalar = f32>: Debug + Send + Sync + BoxClone<F> {
         false
     }
 
+    /// Whether this layer can normalize each channel of its output by [`Forward::lines`] in its own last pass. In a
+    /// prediction a model then lets it do the work of a [`BatchNorm`](crate::layers::BatchNorm) that follows.
+    #[doc(hidden)]
+    fn applies_lines(&self) -> bool {
+        false
+    }
+
+    /// In eval mode: writes the line that each channel follows, if that is all this layer does.
+    #[doc(hidden)]
+    fn eval_lines(&self, lines: &mut Vec<Line<F>>) -> bool {
+        let _ = lines;
+        false
+    }
+
     /// Whether this layer is `max(0, ·)`, element by element, which the layer below may apply.
     #[doc(hidden)]
     fn is_relu(&self) -> bool {
@@ -182,6 +197,8 @@ pub struct Forward<'a, F: Scalar = f32> {
     pub remember: bool,
     /// Whether to write `max(0, ·)` of the output: only if [`Layer::applies_relu`].
     pub relu: bool,
+    /// What each channel of the output is normalized by before that: only if [`Layer::applies_lines`].
+    pub(crate) lines: Option<&'a [Line<F>]>,
 }
 
 /// What a layer gets in its backward pass.

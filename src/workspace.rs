@@ -6,6 +6,7 @@ use std::ops::DerefMut;
 use ndarray::{ArrayBase, ArrayView, ArrayViewMut, Data, Dimension, IxDyn};
 
 use crate::kernels::aligned::Aligned;
+use crate::kernels::norm::Line;
 use crate::{Cache, Error, Kept, Mode, Result, Scalar, Scratch, Seed, Shape, View, ViewMut};
 
 /// All memory one pass needs: outputs and caches of every layer, gradients, scratch.
@@ -43,6 +44,8 @@ pub struct Workspace<F: Scalar = f32> {
     pub(crate) kept: Vec<Kept<F>>,
     /// See [`Workspace::lean`].
     pub(crate) keeps: bool,
+    /// What a layer normalizes by on behalf of the next: working memory.
+    pub(crate) lines: Vec<Line<F>>,
     /// Batch and seed of a finished forward that a backward may follow.
     pub(crate) finished: Option<(usize, Seed)>,
 }
@@ -75,6 +78,7 @@ impl<F: Scalar> Workspace<F> {
             scratch: Scratch::default(),
             kept: Vec::new(),
             keeps: false,
+            lines: Vec::new(),
             finished: None,
         }
     }

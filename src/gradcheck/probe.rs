@@ -103,6 +103,7 @@ impl<F: Scalar> Probe<F> {
             seed: self.seed,
             kept: None,
             remember: true,
+            lines: None,
             relu: false,
         })?;
         Ok(output)

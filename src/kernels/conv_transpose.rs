@@ -3,7 +3,7 @@
 //! The [`Plan`] is that of the convolution from the output `y` to the input `x`: its `input` and `channels` are those of
 //! `y`, its `output` and `filters` those of `x`. Its weight `[filters][channels / groups][kh][kw]` is ours unchanged.
 
-use super::conv::{self, Plan, Source};
+use super::conv::{self, Finish, Plan, Source};
 use super::elementwise::shift;
 use super::parallel::{self, Cost, Write};
 use super::reduce;
@@ -65,5 +65,5 @@ pub fn backward_input<T: Scalar>(
     dx: &mut [T],
     scratch: &mut [T],
 ) {
-    conv::forward(plan, dy, weight, None, false, dx, scratch);
+    conv::forward(plan, dy, weight, Finish::NOTHING, dx, scratch);
 }

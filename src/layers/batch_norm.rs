@@ -2,7 +2,7 @@
 
 use super::door;
 use crate::initializers::{Constant, Zeros};
-use crate::kernels::norm::{self, Gradients, Known, Sizes, Statistics};
+use crate::kernels::norm::{self, Gradients, Known, Line, Sizes, Statistics};
 use crate::{
     Backward, Buffer, Cache, Error, Fans, Forward, Init, Layer, LayerSpec, Mode, Param, Result,
     Role, Scalar, Shape, ShapeError, layer_params,
@@ -141,9 +141,13 @@ impl<F: Scalar> BatchNormLayer<F> {
 
     fn use_running(&self, stats: &mut Statistics<F>) {
         stats.mean.copy_from_slice(self.running_mean.as_slice());
-        for (inv_std, &var) in stats.inv_std.iter_mut().zip(self.running_var.as_slice()) {
-            *inv_std = F::one() / (var + self.eps).sqrt();
+        for (inv_std, running) in stats.inv_std.iter_mut().zip(self.running_inv_std()) {
+            *inv_std = running;
         }
+    }
+
+    fn running_inv_std(&self) -> impl Iterator<Item = F> {
+        self.running_var.as_slice().iter().map(|&var| F::one() / (var + self.eps).sqrt())
     }
 }
 
@@ -223,6 +227,13 @@ impl<F: Scalar> Layer<F> for BatchNormLayer<F> {
         self.running_mean.follow(self.momentum, stats.mean.iter().copied());
         self.running_var.follow(self.momentum, stats.var.iter().map(|&var| var * unbiased));
         Ok(())
+    }
+
+    fn eval_lines(&self, lines: &mut Vec<Line<F>>) -> bool {
+        let mean = self.running_mean.as_slice();
+        lines.clear();
+        lines.extend(norm::lines_of(self.affine(), mean, self.running_inv_std()));
+        true
     }
 
     fn eval_affine(&self) -> Option<(Vec<F>, Vec<F>)> {

@@ -201,6 +201,10 @@ impl<F: Scalar> Layer<F> for Conv1dLayer<F> {
         "Conv1d"
     }
 
+    fn applies_lines(&self) -> bool {
+        self.conv.applies_lines()
+    }
+
     fn absorb_affine(&mut self, scale: &[F], shift: &[F]) -> bool {
         self.conv.absorb_affine(scale, shift)
     }

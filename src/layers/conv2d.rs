@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::door;
 use super::window::{Pair, conv_output_size, kernel_too_large};
 use crate::initializers::{HeNormal, Zeros};
-use crate::kernels::conv::{self, Geometry, Plan, Source};
+use crate::kernels::conv::{self, Finish, Geometry, Plan, Source};
 use crate::{
     Backward, Error, Forward, Init, Initializer, Layer, LayerSpec, Param, Result, Scalar, Shape,
     ShapeError, layer_params,
@@ -110,8 +110,8 @@ impl Conv2d {
 
     /// Whether Winograd's algorithm may be used where it is faster; default true. It rounds differently: in
     /// `f32` the error stays below 1e-5 of the largest output, about twice that of the definition's sums.
-    /// It is used for batches of 16 tiles of 4×4 pixels or more, so a single small image may differ from the
-    /// same image in a batch in the last digits.
+    /// Whether it is used depends on how many tiles of 4×4 pixels a batch has, so a single small image may differ from
+    /// the same image in a batch in the last digits.
     ///
     /// ```
     /// use layerwise::prelude::*;
@@ -229,21 +229,22 @@ impl<F: Scalar> Layer<F> for Conv2dLayer<F> {
     fn forward(&self, mut pass: Forward<'_, F>) -> Result<()> {
         let x = door::slice(&pass.input);
         let n = x.len() / self.geometry.image();
-        let (plan, relu) = (&*self.plan, pass.relu);
-        let (weight, bias) = (self.weight.as_slice(), self.bias.as_ref().map(Param::as_slice));
+        let (plan, weight) = (&*self.plan, self.weight.as_slice());
+        let bias = self.bias.as_ref().map(Param::as_slice);
+        let finish = Finish { bias, lines: pass.lines, relu: pass.relu };
         if let Some(kept) = pass.kept.filter(|_| plan.packs(n)) {
             let (form, len) = (plan.packed_form::<F>(), plan.packed_len::<F>());
             let packed =
                 kept.get(&self.weight, form, len, |packed| conv::pack(plan, weight, packed));
             let [scratch] = pass.scratch.take([plan.packed_scratch::<F>(n)]);
             door::fill(&mut pass.output, |y| {
-                conv::forward_packed(plan, &x, packed, bias, relu, y, scratch);
+                conv::forward_packed(plan, &x, packed, finish, y, scratch);
             });
             return Ok(());
         }
         let [scratch] = pass.scratch.take([plan.forward_scratch::<F>(n)]);
         door::fill(&mut pass.output, |y| {
-            conv::forward(plan, &x, weight, bias, relu, y, scratch);
+            conv::forward(plan, &x, weight, finish, y, scratch);
         });
         Ok(())
     }
@@ -271,6 +272,10 @@ impl<F: Scalar> Layer<F> for Conv2dLayer<F> {
 
     fn applies_relu(&self) -> bool {
         true
+    }
+
+    fn applies_lines(&self) -> bool {
+        self.plan.normalizes()
     }
 
     fn absorb_affine(&mut self, scale: &[F], shift: &[F]) -> bool {

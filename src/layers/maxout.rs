@@ -334,6 +334,7 @@ impl<F: Scalar> Layer<F> for MaxoutLayer<F> {
             seed: pass.seed,
             kept: pass.kept,
             remember: pass.remember,
+            lines: None,
             relu: false,
         })?;
         let len = pass.output.len();

@@ -61,6 +61,7 @@ impl<F: Scalar> Branch<F> {
             kept: pass.kept.as_deref_mut(),
             remember: pass.remember,
             relu: false,
+            lines: None,
         };
         self.model.forward(inner).map_err(|error| error.inside(self.position, &self.name))
     }

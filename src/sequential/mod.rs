@@ -8,6 +8,7 @@ mod nested;
 mod outputs;
 mod parallel;
 mod pass;
+mod predict;
 mod residual;
 mod sample;
 mod select;
@@ -262,7 +263,7 @@ impl<F: Scalar> Sequential<F> {
     ) -> Result<View<'w, F>> {
         let input = input.into_view();
         let batch = self.check_input(&input)?;
-        pass::predict(&self.nodes, &self.input, workspace, input, batch, self.seed)
+        predict::predict(&self.nodes, &self.input, workspace, input, batch, self.seed)
     }
 
     /// Like [`Sequential::predict_with`], with this seed for layers that draw in eval mode, such as
@@ -296,7 +297,7 @@ impl<F: Scalar> Sequential<F> {
     ) -> Result<View<'w, F>> {
         let input = input.into_view();
         let batch = self.check_input(&input)?;
-        pass::predict(&self.nodes, &self.input, workspace, input, batch, seed)
+        predict::predict(&self.nodes, &self.input, workspace, input, batch, seed)
     }
 
     /// Switches to train mode, in which a new model starts: dropout drops, batch norm uses and follows

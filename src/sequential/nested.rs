@@ -1,6 +1,6 @@
 //! A model inside a model.
 
-use super::{Sequential, pass};
+use super::{Sequential, pass, predict};
 use crate::{
     Backward, Cache, Error, Forward, Init, Layer, LayerSpec, Mode, Result, Scalar, Shape,
     ShapeError, Visitor, VisitorMut, Workspace,
@@ -73,8 +73,14 @@ impl<F: Scalar> Layer<F> for NestedLayer<F> {
             pass.output.assign(&pass::output(&model.nodes, &model.input, workspace, batch));
         } else {
             workspace.keeps = pass.kept.is_some();
-            let output =
-                pass::predict(&model.nodes, &model.input, workspace, pass.input, batch, pass.seed)?;
+            let output = predict::predict(
+                &model.nodes,
+                &model.input,
+                workspace,
+                pass.input,
+                batch,
+                pass.seed,
+            )?;
             pass.output.assign(&output);
         }
         Ok(())

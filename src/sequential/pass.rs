@@ -1,4 +1,4 @@
-//! Forward, backward and predict over a list of nodes, for models and nested models alike.
+//! Forward and backward over a list of nodes, for models and nested models alike.
 
 use super::Node;
 use crate::kernels::aligned::Aligned;
@@ -44,6 +44,7 @@ pub(super) fn forward<F: Scalar>(
                     kept: None,
                     remember: true,
                     relu: node.relu,
+                    lines: None,
                 };
                 node.layer.forward(pass).map_err(|error| error.inside(i, &node.name))?;
             }
@@ -79,56 +80,6 @@ pub(super) fn update_buffers<F: Scalar>(
         }
     }
     Ok(())
-}
-
-/// Runs all layers in eval mode through two buffers in turn, remembering nothing.
-pub(super) fn predict<'w, F: Scalar>(
-    nodes: &[Node<F>],
-    input_shape: &Shape,
-    workspace: &'w mut Workspace<F>,
-    input: View<'_, F>,
-    batch: usize,
-    seed: Seed,
-) -> Result<View<'w, F>> {
-    workspace.finished = None;
-    resize_caches(nodes, workspace);
-    let largest = largest(nodes, input_shape);
-    for buffer in &mut workspace.grads {
-        grown(buffer, batch, largest)?;
-    }
-    let [mut current, mut next] = workspace.grads.each_mut().map(|buffer| &mut buffer[..]);
-    let Workspace { caches, scratch, kept, keeps, .. } = workspace;
-    let current = parallel::enter(cost(nodes, input_shape, batch), || {
-        // The first layer reads the caller's array, if that lies in one piece.
-        let mut first = input.as_slice();
-        if first.is_none() || !nodes.iter().any(Node::computes) {
-            first = None;
-            copy(&input, &mut current[..batch * input_shape.numel()]);
-        }
-        let mut shape = input_shape;
-        for (i, node) in nodes.iter().enumerate() {
-            if node.computes() {
-                let input = first.take().unwrap_or(&current[..batch * shape.numel()]);
-                let pass = Forward {
-                    input: view(batch, shape, input),
-                    output: view_mut(batch, &node.output, &mut next[..batch * node.output.numel()]),
-                    cache: &mut caches[i],
-                    scratch,
-                    mode: Mode::Eval,
-                    seed: seed.fold(node.stream),
-                    kept: keeps.then(|| &mut kept[i]),
-                    remember: false,
-                    relu: node.relu,
-                };
-                node.layer.forward(pass).map_err(|error| error.inside(i, &node.name))?;
-                std::mem::swap(&mut current, &mut next);
-            }
-            shape = &node.output;
-        }
-        Ok::<_, Error>(current)
-    })?;
-    let shape = nodes.last().map_or(input_shape, |node| &node.output);
-    Ok(view(batch, shape, &current[..batch * shape.numel()]))
 }
 
 /// Propagates `grad_output` down: into `grad_input` if given, else to the lowest trainable layer.
@@ -234,7 +185,7 @@ fn prepare<F: Scalar>(
     Ok(())
 }
 
-fn resize_caches<F: Scalar>(nodes: &[Node<F>], workspace: &mut Workspace<F>) {
+pub(super) fn resize_caches<F: Scalar>(nodes: &[Node<F>], workspace: &mut Workspace<F>) {
     if workspace.caches.len() < nodes.len() {
         workspace.caches.resize_with(nodes.len(), Cache::default);
         workspace.modes.resize(nodes.len(), Mode::Eval);
@@ -243,19 +194,19 @@ fn resize_caches<F: Scalar>(nodes: &[Node<F>], workspace: &mut Workspace<F>) {
 }
 
 /// Elements of the largest sample between layers.
-fn largest<F: Scalar>(nodes: &[Node<F>], input_shape: &Shape) -> usize {
+pub(super) fn largest<F: Scalar>(nodes: &[Node<F>], input_shape: &Shape) -> usize {
     nodes.iter().map(|node| node.output.numel()).fold(input_shape.numel(), usize::max)
 }
 
 /// An estimate of a pass: every layer's multiply-adds, every output once.
-fn cost<F: Scalar>(nodes: &[Node<F>], input_shape: &Shape, batch: usize) -> Cost {
+pub(super) fn cost<F: Scalar>(nodes: &[Node<F>], input_shape: &Shape, batch: usize) -> Cost {
     let work = nodes.iter().fold(0usize, |work, node| work.saturating_add(node.work));
     let elements =
         nodes.iter().map(|node| node.output.numel()).fold(input_shape.numel(), |a, b| a + b);
     Cost::mul_adds(work.saturating_mul(batch)) + Cost::elements(elements.saturating_mul(batch))
 }
 
-fn copy<F: Scalar>(from: &View<'_, F>, to: &mut [F]) {
+pub(super) fn copy<F: Scalar>(from: &View<'_, F>, to: &mut [F]) {
     match from.as_slice() {
         Some(slice) => to.copy_from_slice(slice),
         None => {

@@ -70,6 +70,71 @@ fn nan_passes_through_an_absorbed_relu() {
     }
 }
 
+/// A convolution of some kind, batch norm that has seen a batch, and what follows.
+fn normalized<F: Scalar>(
+    input: &[usize],
+    conv: impl LayerSpec<F> + 'static,
+    relu: bool,
+) -> Sequential<F> {
+    let builder = SequentialBuilder::<F>::new(input).add(conv).add(BatchNorm::new());
+    let builder = if relu { builder.add(Relu) } else { builder };
+    let mut model = builder.add(Flatten).add(Linear::new(3)).seed(3).build().expect("it fits");
+    let mut shape = input.to_vec();
+    shape.insert(0, 9);
+    model.forward(&normal::<F>(&shape, 8)).expect("it fits");
+    model
+}
+
+/// Directly, by Winograd's algorithm, with its deep form, strides, groups, one pixel, several images in a block, sequences.
+fn predictions_normalize_on_the_way<F: Scalar>(relu: bool) {
+    let conv = |filters| Conv2d::new(filters, 3).padding(1);
+    let cases: Vec<(Vec<usize>, Box<dyn LayerSpec<F>>)> = vec![
+        (vec![3, 9, 7], Box::new(conv(5))),
+        (vec![3, 32, 32], Box::new(conv(32).bias(false))),
+        (vec![16, 16, 16], Box::new(conv(33))),
+        (vec![64, 4, 4], Box::new(conv(70).bias(false))),
+        (vec![6, 8, 8], Box::new(conv(8).groups(2).stride(2))),
+        (vec![6, 8, 8], Box::new(conv(6).groups(6))),
+        (vec![5, 6, 6], Box::new(Conv2d::new(40, 1))),
+        (vec![4, 30], Box::new(Conv1d::new(7, 5))),
+    ];
+    for (input, conv) in cases {
+        let name = format!("{conv:?}");
+        let mut model = normalized(&input, conv, relu);
+        for batch in [1, 9] {
+            let shape: Vec<usize> = [batch].into_iter().chain(input.iter().copied()).collect();
+            let x = normal::<F>(&shape, 4);
+            model.eval();
+            let apart = bits(model.forward(&x).expect("it fits"));
+            let mut workspace = Workspace::new();
+            for _ in 0..2 {
+                let fused = model.predict_with(&x, &mut workspace).expect("it fits");
+                assert_eq!(bits(fused), apart, "{name}, batch {batch}, relu {relu}");
+            }
+            // A kept weight is not a kept statistic.
+            model.train();
+            model
+                .forward(&normal::<F>(
+                    &[9].into_iter().chain(input.iter().copied()).collect::<Vec<_>>(),
+                    5,
+                ))
+                .expect("it fits");
+            model.eval();
+            let apart = bits(model.forward(&x).expect("it fits"));
+            let fused = model.predict_with(&x, &mut workspace).expect("it fits");
+            assert_eq!(bits(fused), apart, "{name}, batch {batch}, relu {relu}, after training");
+        }
+    }
+}
+
+#[test]
+fn batch_norm_in_the_last_pass_of_a_convolution_changes_no_bit() {
+    for relu in [false, true] {
+        predictions_normalize_on_the_way::<f32>(relu);
+        predictions_normalize_on_the_way::<f64>(relu);
+    }
+}
+
 /// A gradient that an update used up is not added to what comes next, whoever writes it first.
 #[test]
 fn gradients_begin_anew_after_a_step_and_add_up_without_one() {

@@ -3,8 +3,8 @@
 use super::fill::Source;
 use super::forward::product;
 use super::vectors::Vectors;
-use super::winograd::{self, Finish, Turn};
-use super::{Plan, depthwise};
+use super::winograd::{self, Turn};
+use super::{Finish, Plan, depthwise};
 use crate::Scalar;
 use crate::kernels::gemm::even_part;
 use crate::kernels::micro::{MAX_NR, Micro, Start};
@@ -53,8 +53,7 @@ pub fn backward_input<T: Scalar>(
     if let Some(tiles) = transposed.winograd(n) {
         let (masked, rest) = scratch.split_at_mut(masked);
         let dy = dy.masked(masked);
-        let finish = Finish { bias: None, relu: false };
-        return winograd::forward(tiles, dy, (weight, Turn::Around), finish, dx, rest);
+        return winograd::forward(tiles, dy, (weight, Turn::Around), Finish::NOTHING, dx, rest);
     }
     let (channels, inner) = (geometry.group_filters(), geometry.inner());
     let window = geometry.kernel[0] * geometry.kernel[1];
@@ -73,7 +72,7 @@ pub fn backward_input<T: Scalar>(
             }
         });
     }
-    product(transposed, dy, packed, None, false, dx, sections);
+    product(transposed, dy, packed, Finish::NOTHING, dx, sections);
 }
 
 impl Plan {

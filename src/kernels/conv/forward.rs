@@ -3,8 +3,8 @@
 use super::fill::{self, Source};
 use super::plan::Block;
 use super::vectors::{Panel, Vectors};
-use super::winograd::{self, Finish, Turn};
-use super::{Plan, depthwise};
+use super::winograd::{self, Turn};
+use super::{Finish, Plan, depthwise};
 use crate::Scalar;
 use crate::kernels::direct::{FilterTile, PixelTile};
 use crate::kernels::gemm::even_part;
@@ -46,6 +46,11 @@ impl Plan {
         self.depthwise.is_none() && self.winograd(n).is_none()
     }
 
+    /// Whether [`forward`] follows the lines of its [`Finish`].
+    pub fn normalizes(&self) -> bool {
+        self.depthwise.is_none()
+    }
+
     /// Elements of the packed weight.
     pub fn packed_len<T: Scalar>(&self) -> usize {
         self.group_packed_len::<T>() * self.geometry.groups
@@ -68,30 +73,28 @@ impl Plan {
     }
 }
 
-/// `y = weight ⋆ x + bias`, with `relu` `max(0, …)` of that; `n · filters · oh · ow · k` multiply-adds.
+/// `y = weight ⋆ x`, finished; `n · filters · oh · ow · k` multiply-adds.
 pub fn forward<T: Scalar>(
     plan: &Plan,
     x: &[T],
     weight: &[T],
-    bias: Option<&[T]>,
-    relu: bool,
+    finish: Finish<'_, T>,
     y: &mut [T],
     scratch: &mut [T],
 ) {
     if let Some(depthwise) = &plan.depthwise {
-        depthwise::forward(depthwise, &plan.geometry, x, weight, bias, y, scratch);
-        if relu {
+        depthwise::forward(depthwise, &plan.geometry, x, weight, finish.bias, y, scratch);
+        if finish.relu {
             fill::rectify_all(y);
         }
         return;
     }
     if let Some(tiles) = plan.winograd(x.len() / plan.geometry.image()) {
-        let finish = Finish { bias, relu };
         return winograd::forward(tiles, x, (weight, Turn::Forward), finish, y, scratch);
     }
     let (packed, sections) = scratch.split_at_mut(plan.packed_len::<T>());
     pack(plan, weight, packed);
-    product(plan, Source::all(x), packed, bias, relu, y, sections);
+    product(plan, Source::all(x), packed, finish, y, sections);
 }
 
 /// Writes the weight as the register kernels read it.
@@ -111,12 +114,11 @@ pub fn forward_packed<T: Scalar>(
     plan: &Plan,
     x: &[T],
     packed: &[T],
-    bias: Option<&[T]>,
-    relu: bool,
+    finish: Finish<'_, T>,
     y: &mut [T],
     scratch: &mut [T],
 ) {
-    product(plan, Source::all(x), packed, bias, relu, y, scratch);
+    product(plan, Source::all(x), packed, finish, y, scratch);
 }
 
 /// The product with a packed weight, block by block.
@@ -124,8 +126,7 @@ pub(super) fn product<T: Scalar>(
     plan: &Plan,
     x: Source<'_, T>,
     packed: &[T],
-    bias: Option<&[T]>,
-    relu: bool,
+    finish: Finish<'_, T>,
     y: &mut [T],
     sections: &mut [T],
 ) {
@@ -136,6 +137,7 @@ pub(super) fn product<T: Scalar>(
     let vectors = Vectors::choose::<T>(geometry);
     let panels = vectors.panels(T::micro(), geometry.group_filters());
     let group_len = plan.group_packed_len::<T>();
+    let within = finish.within_kernels();
     let out = Shared::new(y);
     parallel::each_with(
         plan.blocks(n) * chunks,
@@ -150,14 +152,10 @@ pub(super) fn product<T: Scalar>(
                 let image = &buffer[group * (plan.buffer_image() / geometry.groups)..];
                 for i in panels * chunk / chunks..panels * (chunk + 1) / chunks {
                     let panel = vectors.panel(T::micro(), geometry.group_filters(), i);
-                    let job = Job { plan, block, group, image, panel, relu, out: &out };
+                    let job = Job { plan, block, group, image, panel, finish: within, out: &out };
                     let len = panel.width * geometry.inner();
-                    job.run(
-                        vectors,
-                        &packed[panel.first * geometry.inner()..][..len],
-                        bias,
-                        turned,
-                    );
+                    job.run(vectors, &packed[panel.first * geometry.inner()..][..len], turned);
+                    job.normalize(finish);
                 }
             }
         },
@@ -172,14 +170,14 @@ struct Job<'a, T> {
     /// The group's channels in the block's buffer.
     image: &'a [T],
     panel: Panel,
-    relu: bool,
+    finish: Finish<'a, T>,
     out: &'a Shared<'a, T>,
 }
 
 impl<T: Scalar> Job<'_, T> {
-    fn run(&self, vectors: Vectors, weight: &[T], bias: Option<&[T]>, turned: &mut [T]) {
+    fn run(&self, vectors: Vectors, weight: &[T], turned: &mut [T]) {
         let mut biases = [T::zero(); MAX_NR];
-        if let Some(bias) = bias {
+        if let Some(bias) = self.finish.bias {
             let (first, count) = (self.first_filter(), self.panel.count);
             biases[..count].copy_from_slice(&bias[first..][..count]);
         }
@@ -199,6 +197,22 @@ impl<T: Scalar> Job<'_, T> {
         let geometry = &self.plan.geometry;
         ((self.block.image + i) * geometry.filters + self.first_filter()) * geometry.out_plane()
             + self.block.row * geometry.output[1]
+    }
+
+    /// What the register kernels left of `finish`, while the panel's pixels are in the cache.
+    fn normalize(&self, finish: Finish<'_, T>) {
+        if finish.lines.is_none() {
+            return;
+        }
+        let geometry = &self.plan.geometry;
+        let (plane, pixels) = (geometry.out_plane(), self.block.rows * geometry.output[1]);
+        for i in 0..self.block.images {
+            for filter in 0..self.panel.count {
+                // SAFETY: this task owns these pixels and filters.
+                let y = unsafe { self.out.at(self.target(i) + filter * plane, pixels) };
+                finish.normalize(self.first_filter() + filter, pixels, y);
+            }
+        }
     }
 
     /// Output rows: which image of the block, where its windows begin, which row of the image's.
@@ -234,7 +248,7 @@ impl<T: Scalar> Job<'_, T> {
                 y: [y(a), y(b)],
                 plane,
                 len,
-                relu: self.relu,
+                relu: self.finish.relu,
             };
             // SAFETY: `weight` is a panel of `count` columns; `check` covers a vector from each offset of each
             // row; `pointer` has checked the output, of which this task owns these pixels and filters.
@@ -277,7 +291,7 @@ impl<T: Scalar> Job<'_, T> {
                     bias: bias.as_ptr(),
                     x: self.image[row + first..].as_ptr(),
                     y: turned[at..][..(end - first) * panel.width].as_mut_ptr(),
-                    relu: self.relu,
+                    relu: self.finish.relu,
                 };
                 // SAFETY: `weight` is a panel of `width` columns; `check` covers the row's windows; `y` has
                 // just been cut to size.
@@ -316,7 +330,7 @@ impl<T: Scalar> Job<'_, T> {
                 micro.gather(end - first, offsets, 1, 1, a, places, b, y, micro.nr, start);
             }
         }
-        if self.relu {
+        if self.finish.relu {
             fill::rectify(turned);
         }
         for (i, turned) in turned.chunks_exact(pixels * panel.width).enumerate() {

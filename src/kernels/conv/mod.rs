@@ -11,6 +11,7 @@ mod backward_weight;
 mod correlate;
 mod depthwise;
 mod fill;
+mod finish;
 mod forward;
 mod plan;
 #[cfg(test)]
@@ -21,5 +22,6 @@ mod winograd;
 pub use backward_input::backward_input;
 pub use backward_weight::backward_weight;
 pub use fill::Source;
+pub use finish::Finish;
 pub use forward::{forward, forward_packed, pack};
 pub use plan::{Geometry, Plan};

@@ -1,6 +1,7 @@
 //! The fast kernels against the seven loops of the definition.
 
-use super::{Geometry, Plan, Source, backward_input, backward_weight, forward};
+use super::{Finish, Geometry, Plan, Source, backward_input, backward_weight, forward};
+use crate::kernels::norm::{self, Line};
 use crate::kernels::simd;
 use crate::{Scalar, Seed};
 
@@ -151,8 +152,10 @@ impl<T: Scalar> Definition<T> {
         let nan = |len| vec![T::nan(); len];
         let mut got = nan(self.y.len());
         let scratch = &mut nan(plan.forward_scratch::<T>(n));
-        forward(plan, &self.x, &self.w, Some(&self.bias), relu, &mut got, scratch);
+        let finish = Finish { bias: Some(&self.bias), relu, lines: None };
+        forward(plan, &self.x, &self.w, finish, &mut got, scratch);
         close("output", plan, n, &got, &self.y, g.inner());
+        self.compare_normalized(plan, relu, scratch);
         // The sign of the definition's: rounding could turn another.
         let y: Vec<T> = self.y.iter().map(|&y| T::lit(y)).collect();
         let dy = Source { data: &self.dy, positive: relu.then_some(&y[..]) };
@@ -166,6 +169,31 @@ impl<T: Scalar> Definition<T> {
         backward_weight(plan, &self.x, dy, Some(&mut dw), Some(&mut db), scratch);
         close("weight gradient", plan, n, &dw, &self.dw, pixels);
         close("bias gradient", plan, n, &db, &self.db, pixels);
+    }
+}
+
+impl<T: Scalar> Definition<T> {
+    /// Normalizing on the way out gives the bits of a pass of its own.
+    fn compare_normalized(&self, plan: &Plan, relu: bool, scratch: &mut [T]) {
+        if !plan.normalizes() {
+            return;
+        }
+        let mut rng = Seed::new(7).rng();
+        let mut number = || T::lit(rng.normal());
+        let lines: Vec<_> = (0..plan.geometry.filters)
+            .map(|_| Line { center: number(), factor: number(), shift: number() })
+            .collect();
+        let bias = Some(&self.bias[..]);
+        let (mut fused, mut apart) = (vec![T::nan(); self.y.len()], vec![T::nan(); self.y.len()]);
+        let finish = Finish { bias, relu: false, lines: None };
+        forward(plan, &self.x, &self.w, finish, &mut apart, scratch);
+        for image in apart.chunks_exact_mut(lines.len() * plan.geometry.out_plane()) {
+            norm::apply_in_place(&lines, relu, plan.geometry.out_plane(), image);
+        }
+        scratch.fill(T::nan());
+        let finish = Finish { bias, relu, lines: Some(&lines) };
+        forward(plan, &self.x, &self.w, finish, &mut fused, scratch);
+        assert!(fused == apart, "normalized output of {:?}", plan.geometry);
     }
 }
 

@@ -11,9 +11,11 @@ use super::parallel::{self, Cost, Shared};
 use super::reduce;
 use crate::Scalar;
 use passes::{
-    Finish, Line, Plain, Rectified, add_dots, add_lanes, columns_backward, columns_forward,
-    plane_sums, planes_backward, planes_forward,
+    Finish, Plain, Rectified, add_dots, add_lanes, columns_backward, columns_forward, plane_sums,
+    planes_backward, planes_forward, planes_in_place,
 };
+
+pub use passes::Line;
 
 /// Scale and shift of each channel; without them 1 and 0.
 pub type Affine<'a, F> = Option<(&'a [F], &'a [F])>;
@@ -26,12 +28,9 @@ fn lines<F: Scalar>(
     inv_std: &[F],
 ) -> [Line<F>; BLOCK] {
     let mut lines = [Line::default(); BLOCK];
-    for (j, (line, (&center, &inv_std))) in
-        lines.iter_mut().zip(mean.iter().zip(inv_std)).enumerate()
-    {
-        let (scale, shift) = affine
-            .map_or((F::one(), F::zero()), |(scale, shift)| (scale[first + j], shift[first + j]));
-        *line = Line { center, factor: scale * inv_std, shift };
+    let affine = affine.map(|(scale, shift)| (&scale[first..], &shift[first..]));
+    for (line, value) in lines.iter_mut().zip(lines_of(affine, mean, inv_std.iter().copied())) {
+        *line = value;
     }
     lines
 }
@@ -141,6 +140,28 @@ pub fn apply<F: Scalar>(
     parallel::chunks(stats, sizes.cost(2), |task, stats| {
         normalize(sizes, task * block, x, affine, relu, stats, &out);
     });
+}
+
+/// The line of each channel that [`apply`] follows.
+pub fn lines_of<'a, F: Scalar>(
+    affine: Affine<'a, F>,
+    mean: &'a [F],
+    inv_std: impl Iterator<Item = F> + 'a,
+) -> impl Iterator<Item = Line<F>> + 'a {
+    mean.iter().zip(inv_std).enumerate().map(move |(i, (&center, inv_std))| {
+        let (scale, shift) =
+            affine.map_or((F::one(), F::zero()), |(scale, shift)| (scale[i], shift[i]));
+        Line { center, factor: scale * inv_std, shift }
+    })
+}
+
+/// What [`apply`] does, to some channels of a sample whose runs of `len` pixels lie one after the other, in place.
+pub fn apply_in_place<F: Scalar>(lines: &[Line<F>], relu: bool, len: usize, y: &mut [F]) {
+    if relu {
+        planes_in_place::<F, Rectified>(lines, len, y);
+    } else {
+        planes_in_place::<F, Plain>(lines, len, y);
+    }
 }
 
 // Two passes: the one-pass variance loses all digits when mean² ≫ variance.

@@ -45,10 +45,13 @@ impl Finish for Rectified {
 
 /// What a channel's elements are shifted and scaled by: `y = (x − center) · factor + shift`.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Line<F> {
-    pub(super) center: F,
-    pub(super) factor: F,
-    pub(super) shift: F,
+pub struct Line<F> {
+    /// Subtracted first.
+    pub center: F,
+    /// Multiplied with.
+    pub factor: F,
+    /// Added last.
+    pub shift: F,
 }
 
 impl<F: Scalar> Line<F> {
@@ -130,6 +133,14 @@ multiversion! {
         for ((y, x), &line) in y.chunks_exact_mut(p).zip(x.chunks_exact(p)).zip(lines) {
             for (y, &x) in y.iter_mut().zip(x) {
                 *y = R::apply(line.at(x));
+            }
+        }
+    }
+
+    pub(super) fn planes_in_place<F: Scalar, R: Finish>(lines: &[Line<F>], p: usize, y: &mut [F]) {
+        for (y, &line) in y.chunks_exact_mut(p).zip(lines) {
+            for y in y {
+                *y = R::apply(line.at(*y));
             }
         }
     }

@@ -5,10 +5,11 @@
 use super::backward_weight::add_panel;
 use super::forward::multiply_panel;
 use super::lines::{Gradient, Input, Spread};
-use super::tiles::{self, Finish, Layout, Side};
+use super::tiles::{self, Layout, Side};
 use super::weight::{TAPS, Turn, collect_kernels, spread_weight};
 use super::{Block, Cut, POINTS, Tiles, plane};
 use crate::Scalar;
+use crate::kernels::conv::Finish;
 use crate::kernels::parallel::{self, Cost, Shared};
 use crate::kernels::transpose;
 

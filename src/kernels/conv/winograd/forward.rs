@@ -1,10 +1,11 @@
 //! The product at each point, block by block.
 
 use super::lines::Input;
-use super::tiles::{self, Finish, Layout, Side};
+use super::tiles::{self, Layout, Side};
 use super::weight::{Turn, spread_weight};
 use super::{Block, Cut, POINTS, Tiles, plane};
 use crate::Scalar;
+use crate::kernels::conv::Finish;
 use crate::kernels::gemm::{KC, even_part};
 use crate::kernels::micro::{MAX_MR, Start};
 use crate::kernels::parallel::{self, Cost, Shared};

@@ -28,7 +28,6 @@ mod weight;
 
 pub(super) use backward_weight::backward_weight;
 pub(super) use forward::forward;
-pub(super) use tiles::Finish;
 pub(super) use weight::Turn;
 
 use super::Geometry;

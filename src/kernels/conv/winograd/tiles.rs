@@ -6,7 +6,7 @@
 use super::lines::{self, Spread};
 use super::{Block, POINTS, TILE, Tiles};
 use crate::Scalar;
-use crate::kernels::micro::MAX_LANES;
+use crate::kernels::conv::finish::{Finish, Lanes};
 use crate::kernels::parallel::Shared;
 use crate::kernels::transpose;
 use crate::kernels::vector::vectorized;
@@ -196,15 +196,6 @@ vectorized! {
     }
 }
 
-/// What is done to a convolution's result on its way out.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::kernels::conv) struct Finish<'a, T> {
-    /// Added to each filter's pixels.
-    pub(in crate::kernels::conv) bias: Option<&'a [T]>,
-    /// Whether `max(0, ·)` follows.
-    pub(in crate::kernels::conv) relu: bool,
-}
-
 /// Transforms a block of products back and writes its pixels of `filters`, finished.
 #[allow(clippy::too_many_arguments)]
 pub(super) fn collect<T: Scalar>(
@@ -224,10 +215,7 @@ pub(super) fn collect<T: Scalar>(
     for image in 0..block.images {
         for filter in filters.clone().step_by(lanes) {
             let count = lanes.min(filters.end - filter);
-            let mut bias = [T::zero(); MAX_LANES];
-            if let Some(all) = finish.bias {
-                bias[..count].copy_from_slice(&all[filter..][..count]);
-            }
+            let finish = finish.lanes(filter..filter + count);
             for first in (0..block.rows).step_by(step) {
                 let rows = first..block.rows.min(first + step);
                 for (row, to) in rows.clone().zip(pixels.chunks_exact_mut(TILE * width * lanes)) {
@@ -236,10 +224,8 @@ pub(super) fn collect<T: Scalar>(
                     let reach = (POINTS - 1) * layout.plane + (cols - 1) * layout.width + lanes;
                     let m = m[at..][..reach].as_ptr();
                     let (points, to) = (points.as_mut_ptr(), to.as_mut_ptr());
-                    // SAFETY: `m`, `points` and `to` were cut to size above; `bias` holds a register.
-                    unsafe {
-                        collect_row(m, layout, cols, points, bias.as_ptr(), finish.relu, width, to);
-                    }
+                    // SAFETY: `m`, `points` and `to` were cut to size above.
+                    unsafe { collect_row(m, layout, cols, points, &finish, width, to) }
                 }
                 let planes = (block.image + image) * side.channels + filter;
                 let top = (block.row + first) * TILE;
@@ -257,8 +243,7 @@ pub(super) fn collect<T: Scalar>(
 vectorized! {
     /// Four rows of `width` pixels from the products of a row of tiles.
     unsafe fn collect_row<F, V>(
-        m: *const F, layout: Layout, cols: usize, points: *mut F, bias: *const F, relu: bool, width: usize,
-        pixels: *mut F,
+        m: *const F, layout: Layout, cols: usize, points: *mut F, finish: &Lanes<F>, width: usize, pixels: *mut F,
     ) {
         let line = line(cols) * V::LANES;
         for row in 0..6 {
@@ -271,14 +256,11 @@ vectorized! {
                 }
             }
         }
-        let bias = V::load(bias);
         for column in 0..width {
             let at = column * V::LANES;
             let values = lines::output::<F, V>(lines::load(points.add(at), line, 6));
             for (row, value) in values.into_iter().enumerate() {
-                let value = value.add(bias);
-                let value = if relu { value.rectify() } else { value };
-                value.store(pixels.add(row * width * V::LANES + at));
+                finish.apply::<V>(value).store(pixels.add(row * width * V::LANES + at));
             }
         }
     }
