@@ -55,7 +55,7 @@ impl Plan {
         if let Some(depthwise) = &self.depthwise {
             return depthwise.scratch(&self.geometry, n) + self.masked_len(n, relu);
         }
-        if let Some(tiles) = self.winograd(n) {
+        if let Some(tiles) = self.winograd_gradient(n) {
             return tiles.backward_weight_scratch::<T>(n) + self.masked_len(n, relu);
         }
         let cut = self.cut::<T>(n);
@@ -76,7 +76,7 @@ pub fn backward_weight<T: Scalar>(
 ) {
     let geometry = &plan.geometry;
     let n = x.len() / geometry.image();
-    let tiles = plan.winograd(n);
+    let tiles = plan.winograd_gradient(n);
     if plan.depthwise.is_some() || tiles.is_some() {
         let (masked, scratch) = scratch.split_at_mut(plan.masked_len(n, dy.positive.is_some()));
         let dy = dy.masked(masked);

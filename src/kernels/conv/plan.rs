@@ -148,9 +148,14 @@ impl Plan {
         plan
     }
 
-    /// The tiles of Winograd's algorithm, if it is to be used for `n` images.
+    /// The tiles of Winograd's algorithm, if it is to be used for the product with `n` images.
     pub(super) fn winograd(&self, n: usize) -> Option<&Tiles> {
-        self.winograd.as_ref().filter(|tiles| tiles.pays(n))
+        self.winograd.as_ref().filter(|tiles| tiles.pays_for_product(n))
+    }
+
+    /// The same for the gradient by the weight.
+    pub(super) fn winograd_gradient(&self, n: usize) -> Option<&Tiles> {
+        self.winograd.as_ref().filter(|tiles| tiles.pays_for_gradient(n))
     }
 
     fn without_transposed(geometry: Geometry) -> Self {

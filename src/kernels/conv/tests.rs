@@ -101,7 +101,7 @@ fn close<T: Scalar>(what: &str, plan: &Plan, n: usize, got: &[T], want: &[f64], 
     // Rounding of as many additions, as for the matrix product. Winograd's transforms cancel: what is lost
     // there is a share of the largest result, below 1e-5 for f32.
     let largest = want.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
-    let tolerance = match plan.winograd(n) {
+    let tolerance = match plan.winograd_gradient(n) {
         Some(_) => 80.0 * T::epsilon().widen() * largest,
         None => 4.0 * T::epsilon().widen() * (terms as f64 + 1.0),
     };

@@ -42,8 +42,12 @@ const TILE: usize = 4;
 const GAP: usize = 16;
 /// Fewest channels and filters: below, the transforms cost more than they save.
 const FEWEST: usize = 16;
+/// The same for products with the weight, where both image and output are transformed for it.
+const FEWEST_OF_PRODUCT: usize = 32;
 /// Fewest tiles of a batch: the transformed weight is four times as large as the weight.
 const FEWEST_TILES: usize = 16;
+/// Tiles from which products pay with fewer channels or filters too, but not of both.
+const MANY_TILES: usize = 1024;
 
 /// How a 3×3 convolution is cut into tiles and blocks of tiles.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,9 +94,18 @@ impl Tiles {
         (waste < 2.0).then(|| Self { geometry: geometry.clone(), grid })
     }
 
-    /// Whether there are enough tiles in `n` images for what is read of the weight.
-    pub(super) fn pays(&self, n: usize) -> bool {
+    /// Whether the gradient by the weight of `n` images is faster this way; `benches/scaling.rs` measures it.
+    pub(super) fn pays_for_gradient(&self, n: usize) -> bool {
         self.tiles(n) >= FEWEST_TILES
+    }
+
+    /// Whether the product of the weight and `n` images is.
+    pub(super) fn pays_for_product(&self, n: usize) -> bool {
+        let Geometry { channels, filters, .. } = self.geometry;
+        let wide = |most: usize| most >= FEWEST_OF_PRODUCT;
+        self.tiles(n) >= FEWEST_TILES
+            && (wide(channels.min(filters))
+                || wide(channels.max(filters)) && self.tiles(n) >= MANY_TILES)
     }
 
     /// Tiles of `n` images.
