@@ -160,12 +160,24 @@ impl<T: Scalar> Product<'_, T> {
             }
             Right::Packed(right) => {
                 assert_eq!(right.len(), right_len::<T>(n, k), "B was packed for these sizes");
-                let (cut, left) =
-                    (Cut::new(T::micro(), self.sizes), &mut scratch[..left_len(m, k)]);
-                cut.pack(T::micro(), Some(self.a), None, left, &mut []);
+                let cut = Cut::new(T::micro(), self.sizes);
+                let left = match self.row() {
+                    Some(row) => row,
+                    None => {
+                        let left = &mut scratch[..left_len(m, k)];
+                        cut.pack(T::micro(), Some(self.a), None, left, &mut []);
+                        left
+                    }
+                };
                 self.multiply(T::micro(), &cut, left, right, c);
             }
         }
+    }
+
+    /// A left factor of one row is packed as it is.
+    fn row(&self) -> Option<&[T]> {
+        let [m, _, k] = self.sizes;
+        (m == 1 && self.a.cols == 1).then(|| self.a.data.get(..k)).flatten()
     }
 
     /// All tiles of `C`, from packed factors.
