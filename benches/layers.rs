@@ -1,4 +1,5 @@
-//! Single layers at batch 64, forward (`predict`) and forward and backward (`train`). Throughput counts input elements.
+//! Single layers and losses at batch 64: forward in train mode, forward and backward, and inference. Throughput counts
+//! input elements.
 //!
 //! In rayon's global pool: `RAYON_NUM_THREADS=1 cargo bench --bench layers -- group_norm`. Side by side with PyTorch:
 //! `benches/compare/layers`.
@@ -9,7 +10,7 @@ mod layers;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use layers::{BATCH, Inference, LAYERS, Training};
+use layers::{BATCH, SINGLES, WORKS};
 
 criterion_group! {
     name = benches;
@@ -17,23 +18,21 @@ criterion_group! {
         .sample_size(20)
         .warm_up_time(Duration::from_millis(100))
         .measurement_time(Duration::from_millis(400));
-    targets = single_layers
+    targets = singles
 }
 criterion_main!(benches);
 
-fn single_layers(c: &mut Criterion) {
-    for layer in LAYERS {
-        let mut group = c.benchmark_group(layer.name);
-        let elements = BATCH * layer.sample.iter().product::<usize>();
+fn singles(c: &mut Criterion) {
+    for single in SINGLES {
+        let mut group = c.benchmark_group(single.name);
+        let elements = BATCH * single.sample.iter().product::<usize>();
         group.throughput(Throughput::Elements(elements as u64));
-        group.bench_function("predict", |bencher| {
-            let mut inference = Inference::new(layer).expect("the layer fits");
-            bencher.iter(|| inference.predict().expect("a good batch"));
-        });
-        group.bench_function("train", |bencher| {
-            let mut training = Training::new(layer).expect("the layer fits");
-            bencher.iter(|| training.step().expect("a good batch"));
-        });
+        for work in WORKS.into_iter().filter(|work| single.has(work)) {
+            group.bench_function(work, |bencher| {
+                let mut call = single.work(work).expect("the layer fits");
+                bencher.iter(|| call().expect("a good batch"));
+            });
+        }
         group.finish();
     }
 }

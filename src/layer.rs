@@ -201,6 +201,35 @@ pub struct Forward<'a, F: Scalar = f32> {
     pub(crate) lines: Option<&'a [Line<F>]>,
 }
 
+impl<'a, F: Scalar> Forward<'a, F> {
+    /// A training pass to call a layer with by hand, in a test or a bench of your own layer.
+    ///
+    /// ```
+    /// use layerwise::Scratch;
+    /// use layerwise::prelude::*;
+    ///
+    /// let mut layer: Box<dyn Layer> = Dropout::new(0.5).build(&[4].into(), &mut Init::new(Seed::new(1)))?;
+    /// let (x, mut y, mut dx) = (Array2::ones((1, 4)).into_dyn(), ArrayD::zeros(vec![1, 4]), ArrayD::zeros(vec![1, 4]));
+    /// let (mut cache, mut scratch, seed) = (Cache::default(), Scratch::default(), Seed::new(2));
+    /// layer.forward(Forward::new(x.view(), y.view_mut(), &mut cache, &mut scratch, seed))?;
+    /// assert!(y.iter().all(|&y| y == 0.0 || y == 2.0));
+    /// let pass = Backward::new(x.view(), y.view(), x.view(), Some(dx.view_mut()), &mut cache, &mut scratch, seed);
+    /// layer.backward(pass)?;
+    /// assert_eq!(dx, y); // the same mask
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    pub fn new(
+        input: View<'a, F>,
+        output: ViewMut<'a, F>,
+        cache: &'a mut Cache,
+        scratch: &'a mut Scratch<F>,
+        seed: Seed,
+    ) -> Self {
+        let (mode, kept, remember, relu, lines) = (Mode::Train, None, true, false, None);
+        Self { input, output, cache, scratch, mode, seed, kept, remember, relu, lines }
+    }
+}
+
 /// What a layer gets in its backward pass.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -223,6 +252,23 @@ pub struct Backward<'a, F: Scalar = f32> {
     pub seed: Seed,
     /// The forward's `relu`: `output` and `grad_output` are those of `max(0, ·)`.
     pub relu: bool,
+}
+
+impl<'a, F: Scalar> Backward<'a, F> {
+    /// The way back of a pass by hand, with the cache and the seed that the forward had; see [`Forward::new`].
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        input: View<'a, F>,
+        output: View<'a, F>,
+        grad_output: View<'a, F>,
+        grad_input: Option<ViewMut<'a, F>>,
+        cache: &'a mut Cache,
+        scratch: &'a mut Scratch<F>,
+        seed: Seed,
+    ) -> Self {
+        let (mode, relu) = (Mode::Train, false);
+        Self { input, output, grad_output, grad_input, cache, scratch, mode, seed, relu }
+    }
 }
 
 /// A recipe: makes the layer once its input shape is known. Plain data.

@@ -2,7 +2,8 @@
 //!
 //! Started with these three as arguments. Then, for every line `seconds calls` on standard input, calls
 //! the work for at least so long and so often, and prints one JSON line with each call's milliseconds.
-//! Started otherwise, as cargo does, it does nothing.
+//! Started with `layers` and a number of threads, every line is `layer work seconds calls`; with `layers` alone it
+//! prints the layers, their works and the shapes of a sample. Started otherwise, as cargo does, it does nothing.
 
 mod layers;
 #[path = "../networks/mod.rs"]
@@ -11,56 +12,81 @@ mod networks;
 use std::io::stdin;
 use std::time::Instant;
 
+use layers::Work;
 use layerwise::augment::{ColorJitter, HorizontalFlip, Pipeline, RandomCrop};
 use layerwise::prelude::*;
-use networks::{Inference, NETWORKS, Network, Training};
+use networks::{Inference, NETWORKS, Training};
 
-/// A work ready to be called.
-type Work = Box<dyn FnMut() -> layerwise::Result<f32>>;
-
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Failure> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [network, work, threads] = args.as_slice() else { return Ok(()) };
-    // The global pool, entered from the main thread: what a program that does nothing special gets.
-    rayon::ThreadPoolBuilder::new().num_threads(threads.parse()?).build_global()?;
-    let mut work = match (network.as_str(), work.as_str()) {
-        ("augment", "batch") => augment(),
-        (layer, work) if find(layer).is_some() => single(layer, work)?,
-        (network, work) => {
-            let known = NETWORKS.iter().find(|known| known.name == network);
-            prepare(known.ok_or_else(|| format!("unknown network {network}"))?, work)?
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["layers"] => list(),
+        ["layers", threads] => {
+            // Inside a pool: a layer in a model runs where the pass has entered it.
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.parse()?).build()?;
+            pool.install(single_layers)?;
         }
-    };
-    for line in stdin().lines() {
-        let line = line?;
-        let (seconds, calls) = line.split_once(' ').ok_or("needs: seconds calls")?;
-        let times = measure(&mut work, seconds.parse()?, calls.parse()?)?;
-        println!("{{\"ms\": {times:?}}}");
+        [network, work, threads] => {
+            use_threads(threads)?;
+            let mut call = match (network, work) {
+                ("augment", "batch") => augment(),
+                _ => prepare(network, work)?,
+            };
+            answer(|line| measure(&mut call, line))?;
+        }
+        _ => {}
     }
     Ok(())
 }
 
-fn find(layer: &str) -> Option<&'static layers::Single> {
-    layers::LAYERS.iter().find(|known| known.name == layer)
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a line on standard input should have.
+const ASKED: &str = "needs: seconds calls, for layers: layer work seconds calls";
+
+/// The global pool, entered from the main thread: what a program that does nothing special gets.
+fn use_threads(threads: &str) -> Result<(), Failure> {
+    Ok(rayon::ThreadPoolBuilder::new().num_threads(threads.parse()?).build_global()?)
 }
 
-/// What `benches/compare/layers` compares.
-fn single(layer: &str, work: &str) -> Result<Work, Box<dyn std::error::Error>> {
-    let layer = find(layer).ok_or_else(|| format!("unknown layer {layer}"))?;
-    Ok(match work {
-        "train" => {
-            let mut training = layers::Training::new(layer)?;
-            Box::new(move || training.step())
+fn answer(mut times: impl FnMut(&str) -> Result<Vec<f64>, Failure>) -> Result<(), Failure> {
+    for line in stdin().lines() {
+        println!("{{\"ms\": {:?}}}", times(&line?)?);
+    }
+    Ok(())
+}
+
+fn list() {
+    for single in layers::SINGLES {
+        let works: Vec<_> = layers::WORKS.into_iter().filter(|work| single.has(work)).collect();
+        println!("{} {} {:?}", single.name, works.join(","), single.sample);
+    }
+}
+
+/// Measures the layer and work that each line names, and keeps the last one for the next line.
+fn single_layers() -> Result<(), Failure> {
+    let mut current = None;
+    answer(|line| {
+        let (layer, rest) = line.split_once(' ').ok_or(ASKED)?;
+        let (work, rest) = rest.split_once(' ').ok_or(ASKED)?;
+        let name = format!("{layer} {work}");
+        if current.as_ref().is_none_or(|(made, _)| *made != name) {
+            current = Some((name, single(layer, work)?));
         }
-        "predict" => {
-            let mut inference = layers::Inference::new(layer)?;
-            Box::new(move || inference.predict())
-        }
-        _ => return Err(format!("unknown work {work}").into()),
+        let (_, call) = current.as_mut().ok_or(ASKED)?;
+        measure(call, rest)
     })
 }
 
-fn prepare(network: &Network, work: &str) -> Result<Work, Box<dyn std::error::Error>> {
+/// What `benches/compare/layers` compares.
+fn single(layer: &str, work: &str) -> Result<Work, Failure> {
+    let known = layers::SINGLES.iter().find(|known| known.name == layer && known.has(work));
+    Ok(known.ok_or_else(|| format!("unknown: {layer} {work}"))?.work(work)?)
+}
+
+fn prepare(network: &str, work: &str) -> Result<Work, Failure> {
+    let known = NETWORKS.iter().find(|known| known.name == network);
+    let network = known.ok_or_else(|| format!("unknown network {network}"))?;
     Ok(match work {
         "train" => {
             let mut training = Training::new(network)?;
@@ -91,8 +117,10 @@ fn augment() -> Work {
     })
 }
 
-/// Milliseconds of each call.
-fn measure(work: &mut Work, seconds: f64, calls: usize) -> layerwise::Result<Vec<f64>> {
+/// Milliseconds of each call, for at least so long and so often as `"seconds calls"` says.
+fn measure(work: &mut Work, asked: &str) -> Result<Vec<f64>, Failure> {
+    let (seconds, calls) = asked.split_once(' ').ok_or(ASKED)?;
+    let (seconds, calls) = (seconds.parse::<f64>()?, calls.parse::<usize>()?);
     let mut times = Vec::new();
     let start = Instant::now();
     while times.len() < calls || start.elapsed().as_secs_f64() < seconds {
