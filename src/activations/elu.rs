@@ -58,12 +58,12 @@ impl Default for Elu {
 
 impl Formula for Elu {
     #[inline(always)]
-    fn value<F: Scalar>(&self, x: F) -> F {
-        if x > F::zero() { x } else { F::lit(self.alpha) * x.straight_expm1() }
+    fn value<F: Scalar, const FUSED: bool>(&self, x: F) -> F {
+        if x > F::zero() { x } else { F::lit(self.alpha) * x.straight_expm1::<FUSED>() }
     }
 
     #[inline(always)]
-    fn gradient<F: Scalar>(&self, x: F, y: F, dy: F) -> F {
+    fn gradient<F: Scalar, const FUSED: bool>(&self, x: F, y: F, dy: F) -> F {
         // α eˣ = y + α
         if x > F::zero() { dy } else { dy * (y + F::lit(self.alpha)) }
     }
@@ -102,16 +102,16 @@ impl Selu {
 
 impl Formula for Selu {
     #[inline(always)]
-    fn value<F: Scalar>(&self, x: F) -> F {
+    fn value<F: Scalar, const FUSED: bool>(&self, x: F) -> F {
         if x > F::zero() {
             F::lit(Self::SCALE) * x
         } else {
-            F::lit(Self::SCALE_ALPHA) * x.straight_expm1()
+            F::lit(Self::SCALE_ALPHA) * x.straight_expm1::<FUSED>()
         }
     }
 
     #[inline(always)]
-    fn gradient<F: Scalar>(&self, x: F, y: F, dy: F) -> F {
+    fn gradient<F: Scalar, const FUSED: bool>(&self, x: F, y: F, dy: F) -> F {
         dy * if x > F::zero() { F::lit(Self::SCALE) } else { y + F::lit(Self::SCALE_ALPHA) }
     }
 }

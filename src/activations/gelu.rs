@@ -32,13 +32,13 @@ pub struct Gelu;
 
 impl Formula for Gelu {
     #[inline(always)]
-    fn value<F: Scalar>(&self, x: F) -> F {
-        x * x.straight_normal().0
+    fn value<F: Scalar, const FUSED: bool>(&self, x: F) -> F {
+        x * x.straight_normal::<FUSED>().0
     }
 
     #[inline(always)]
-    fn gradient<F: Scalar>(&self, x: F, _y: F, dy: F) -> F {
-        let (below, density) = x.straight_normal();
+    fn gradient<F: Scalar, const FUSED: bool>(&self, x: F, _y: F, dy: F) -> F {
+        let (below, density) = x.straight_normal::<FUSED>();
         dy * (below + x * density)
     }
 }
@@ -85,14 +85,14 @@ impl GeluTanh {
 
 impl Formula for GeluTanh {
     #[inline(always)]
-    fn value<F: Scalar>(&self, x: F) -> F {
-        x * Self::inner(x).0.straight_sigmoid()
+    fn value<F: Scalar, const FUSED: bool>(&self, x: F) -> F {
+        x * Self::inner(x).0.straight_sigmoid::<FUSED>()
     }
 
     #[inline(always)]
-    fn gradient<F: Scalar>(&self, x: F, _y: F, dy: F) -> F {
+    fn gradient<F: Scalar, const FUSED: bool>(&self, x: F, _y: F, dy: F) -> F {
         let (inner, slope) = Self::inner(x);
-        let (share, rest) = inner.straight_sigmoids();
+        let (share, rest) = inner.straight_sigmoids::<FUSED>();
         dy * (share + x * share * rest * slope)
     }
 }

@@ -29,12 +29,12 @@ pub struct HardSigmoid;
 
 impl Formula for HardSigmoid {
     #[inline(always)]
-    fn value<F: Scalar>(&self, x: F) -> F {
+    fn value<F: Scalar, const FUSED: bool>(&self, x: F) -> F {
         between(F::zero(), F::lit(6.0), x + F::lit(3.0)) / F::lit(6.0)
     }
 
     #[inline(always)]
-    fn gradient<F: Scalar>(&self, x: F, _y: F, dy: F) -> F {
+    fn gradient<F: Scalar, const FUSED: bool>(&self, x: F, _y: F, dy: F) -> F {
         if x > F::lit(-3.0) && x < F::lit(3.0) { dy / F::lit(6.0) } else { F::zero() }
     }
 }
@@ -64,12 +64,12 @@ pub struct HardSwish;
 
 impl Formula for HardSwish {
     #[inline(always)]
-    fn value<F: Scalar>(&self, x: F) -> F {
-        x * HardSigmoid.value(x)
+    fn value<F: Scalar, const FUSED: bool>(&self, x: F) -> F {
+        x * HardSigmoid.value::<F, FUSED>(x)
     }
 
     #[inline(always)]
-    fn gradient<F: Scalar>(&self, x: F, _y: F, dy: F) -> F {
+    fn gradient<F: Scalar, const FUSED: bool>(&self, x: F, _y: F, dy: F) -> F {
         let middle = dy * (x / F::lit(3.0) + F::lit(0.5));
         let below = if x > F::lit(-3.0) { middle } else { F::zero() };
         if x < F::lit(3.0) { below } else { dy }

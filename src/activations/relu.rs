@@ -31,13 +31,13 @@ pub struct Relu;
 
 impl Formula for Relu {
     #[inline(always)]
-    fn value<F: Scalar>(&self, x: F) -> F {
+    fn value<F: Scalar, const FUSED: bool>(&self, x: F) -> F {
         // Not `>`: NaN stays NaN.
         if x < F::zero() { F::zero() } else { x }
     }
 
     #[inline(always)]
-    fn gradient<F: Scalar>(&self, _x: F, y: F, dy: F) -> F {
+    fn gradient<F: Scalar, const FUSED: bool>(&self, _x: F, y: F, dy: F) -> F {
         if y > F::zero() { dy } else { F::zero() }
     }
 }
@@ -68,12 +68,12 @@ pub struct Relu6;
 
 impl Formula for Relu6 {
     #[inline(always)]
-    fn value<F: Scalar>(&self, x: F) -> F {
+    fn value<F: Scalar, const FUSED: bool>(&self, x: F) -> F {
         between(F::zero(), F::lit(6.0), x)
     }
 
     #[inline(always)]
-    fn gradient<F: Scalar>(&self, x: F, _y: F, dy: F) -> F {
+    fn gradient<F: Scalar, const FUSED: bool>(&self, x: F, _y: F, dy: F) -> F {
         if x > F::zero() && x < F::lit(6.0) { dy } else { F::zero() }
     }
 }
@@ -128,12 +128,12 @@ impl Default for LeakyRelu {
 
 impl Formula for LeakyRelu {
     #[inline(always)]
-    fn value<F: Scalar>(&self, x: F) -> F {
+    fn value<F: Scalar, const FUSED: bool>(&self, x: F) -> F {
         if x > F::zero() { x } else { F::lit(self.slope) * x }
     }
 
     #[inline(always)]
-    fn gradient<F: Scalar>(&self, x: F, _y: F, dy: F) -> F {
+    fn gradient<F: Scalar, const FUSED: bool>(&self, x: F, _y: F, dy: F) -> F {
         if x > F::zero() { dy } else { F::lit(self.slope) * dy }
     }
 }

@@ -29,12 +29,12 @@ pub struct Sigmoid;
 
 impl Formula for Sigmoid {
     #[inline(always)]
-    fn value<F: Scalar>(&self, x: F) -> F {
-        x.straight_sigmoid()
+    fn value<F: Scalar, const FUSED: bool>(&self, x: F) -> F {
+        x.straight_sigmoid::<FUSED>()
     }
 
     #[inline(always)]
-    fn gradient<F: Scalar>(&self, _x: F, y: F, dy: F) -> F {
+    fn gradient<F: Scalar, const FUSED: bool>(&self, _x: F, y: F, dy: F) -> F {
         dy * y * (F::one() - y)
     }
 }
@@ -61,12 +61,12 @@ pub struct Tanh;
 
 impl Formula for Tanh {
     #[inline(always)]
-    fn value<F: Scalar>(&self, x: F) -> F {
-        x.straight_tanh()
+    fn value<F: Scalar, const FUSED: bool>(&self, x: F) -> F {
+        x.straight_tanh::<FUSED>()
     }
 
     #[inline(always)]
-    fn gradient<F: Scalar>(&self, _x: F, y: F, dy: F) -> F {
+    fn gradient<F: Scalar, const FUSED: bool>(&self, _x: F, y: F, dy: F) -> F {
         dy * (F::one() - y) * (F::one() + y)
     }
 }
@@ -96,12 +96,12 @@ pub struct Softsign;
 
 impl Formula for Softsign {
     #[inline(always)]
-    fn value<F: Scalar>(&self, x: F) -> F {
+    fn value<F: Scalar, const FUSED: bool>(&self, x: F) -> F {
         x / (F::one() + x.abs())
     }
 
     #[inline(always)]
-    fn gradient<F: Scalar>(&self, x: F, _y: F, dy: F) -> F {
+    fn gradient<F: Scalar, const FUSED: bool>(&self, x: F, _y: F, dy: F) -> F {
         let share = F::one() / (F::one() + x.abs());
         dy * share * share
     }

@@ -30,13 +30,13 @@ pub struct Silu;
 
 impl Formula for Silu {
     #[inline(always)]
-    fn value<F: Scalar>(&self, x: F) -> F {
-        x * x.straight_sigmoid()
+    fn value<F: Scalar, const FUSED: bool>(&self, x: F) -> F {
+        x * x.straight_sigmoid::<FUSED>()
     }
 
     #[inline(always)]
-    fn gradient<F: Scalar>(&self, x: F, _y: F, dy: F) -> F {
-        let (share, rest) = x.straight_sigmoids();
+    fn gradient<F: Scalar, const FUSED: bool>(&self, x: F, _y: F, dy: F) -> F {
+        let (share, rest) = x.straight_sigmoids::<FUSED>();
         dy * (share + x * share * rest)
     }
 }
@@ -66,23 +66,23 @@ pub struct Mish;
 impl Mish {
     /// `e = eˣ`, and `n` with `tanh(ln(1 + e)) = n / (n + 2)`: one exponential and no logarithm.
     #[inline(always)]
-    fn parts<F: Scalar>(x: F) -> (F, F) {
+    fn parts<F: Scalar, const FUSED: bool>(x: F) -> (F, F) {
         // Beyond, tanh is 1 in either precision, and e² would overflow.
-        let e = (if x > F::lit(40.0) { F::lit(40.0) } else { x }).straight_exp();
+        let e = (if x > F::lit(40.0) { F::lit(40.0) } else { x }).straight_exp::<FUSED>();
         (e, e * (e + F::lit(2.0)))
     }
 }
 
 impl Formula for Mish {
     #[inline(always)]
-    fn value<F: Scalar>(&self, x: F) -> F {
-        let (_, n) = Self::parts(x);
+    fn value<F: Scalar, const FUSED: bool>(&self, x: F) -> F {
+        let (_, n) = Self::parts::<F, FUSED>(x);
         x * (n / (n + F::lit(2.0)))
     }
 
     #[inline(always)]
-    fn gradient<F: Scalar>(&self, x: F, _y: F, dy: F) -> F {
-        let (e, n) = Self::parts(x);
+    fn gradient<F: Scalar, const FUSED: bool>(&self, x: F, _y: F, dy: F) -> F {
+        let (e, n) = Self::parts::<F, FUSED>(x);
         let tanh = n / (n + F::lit(2.0));
         // (1 − tanh²) σ(x), with 1 − tanh = 2 / (n + 2).
         let slope = F::lit(2.0) / (n + F::lit(2.0)) * (F::one() + tanh) * (e / (F::one() + e));
@@ -142,13 +142,13 @@ impl Default for Softplus {
 
 impl Formula for Softplus {
     #[inline(always)]
-    fn value<F: Scalar>(&self, x: F) -> F {
-        (F::lit(self.beta) * x).straight_softplus() / F::lit(self.beta)
+    fn value<F: Scalar, const FUSED: bool>(&self, x: F) -> F {
+        (F::lit(self.beta) * x).straight_softplus::<FUSED>() / F::lit(self.beta)
     }
 
     #[inline(always)]
-    fn gradient<F: Scalar>(&self, x: F, _y: F, dy: F) -> F {
-        dy * (F::lit(self.beta) * x).straight_sigmoid()
+    fn gradient<F: Scalar, const FUSED: bool>(&self, x: F, _y: F, dy: F) -> F {
+        dy * (F::lit(self.beta) * x).straight_sigmoid::<FUSED>()
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::elementwise::axpy;
 use super::parallel::{self, Cost, Read, Shared, Write};
-use super::reduce::{LANES, add_to};
+use super::reduce::{LANES, add_to, fold_lanes};
 use super::simd::multiversion;
 use crate::Scalar;
 
@@ -130,36 +130,92 @@ fn max_plane<F: Scalar>(plan: &Plan, x: &[F], y: &mut [F], mut winners: Option<&
         }
         return;
     }
+    let mut strip = Strip { best: [F::zero(); STRIP], places: [0; STRIP] };
     for (i, &(top, bottom)) in plan.rows.iter().enumerate() {
+        // Which columns the strip has.
+        let (mut first, mut end) = (0, 0);
         for (j, &(left, right)) in plan.columns.iter().enumerate() {
-            let mut place = top * w + left;
-            let mut best = x[place];
-            for row in top..bottom {
-                for (column, &value) in x[row * w..][..right].iter().enumerate().skip(left) {
-                    if value > best || (value.is_nan() && !best.is_nan()) {
-                        (best, place) = (value, row * w + column);
-                    }
+            let mut winner = None;
+            for column in left..right {
+                if !(first..end).contains(&column) {
+                    (first, end) = (column, (column + STRIP).min(w));
+                    column_winners(w, top..bottom, first..end, x, &mut strip);
                 }
+                let (value, place) = (strip.best[column - first], strip.places[column - first]);
+                winner = match winner {
+                    Some((best, at)) if !beats(value, best) && (value < best || place > at) => {
+                        Some((best, at))
+                    }
+                    _ => Some((value, place)),
+                };
             }
+            // No window is empty.
+            let (best, place) = winner.unwrap_or((F::nan(), 0));
             let at = i * plan.columns.len() + j;
             y[at] = best;
             if let Some(winners) = winners.as_deref_mut() {
-                // Planes of 2³² elements are refused when the layer is built.
-                winners[at] = place as u32;
+                winners[at] = place;
             }
         }
     }
 }
 
+/// Columns whose winners are found together.
+const STRIP: usize = 64;
+
+/// The largest element of each column of some rows, and its place in the plane.
+struct Strip<F> {
+    best: [F; STRIP],
+    places: [u32; STRIP],
+}
+
+/// Whether `value` is larger than `best`, or the first NaN.
+#[inline(always)]
+fn beats<F: Scalar>(value: F, best: F) -> bool {
+    (value > best) | (value.is_nan() & !best.is_nan())
+}
+
 /// The largest element of a plane and the first place that has it.
 fn largest<F: Scalar>(x: &[F]) -> (F, u32) {
     let best = largest_value(x);
-    let place = x.iter().position(|&value| value == best || (best.is_nan() && value.is_nan()));
-    // As above.
-    (best, place.unwrap_or(0) as u32)
+    let place = if best.is_nan() {
+        x.iter().position(|value| value.is_nan()).unwrap_or(0)
+    } else {
+        place_of(x, best)
+    };
+    // Planes of 2³² elements are refused when the layer is built.
+    (best, place as u32)
 }
 
 multiversion! {
+    /// Fills `strip`: of equal elements the first wins.
+    fn column_winners<F: Scalar>(
+        w: usize, rows: std::ops::Range<usize>, columns: std::ops::Range<usize>, x: &[F], strip: &mut Strip<F>,
+    ) {
+        let n = columns.len();
+        let (best, places) = (&mut strip.best[..n], &mut strip.places[..n]);
+        for row in rows.clone() {
+            let from = row * w + columns.start;
+            for (c, ((best, place), &value)) in
+                best.iter_mut().zip(&mut *places).zip(&x[from..][..n]).enumerate()
+            {
+                let wins = (row == rows.start) | beats(value, *best);
+                *best = if wins { value } else { *best };
+                // Planes of 2³² elements are refused when the layer is built.
+                *place = if wins { (from + c) as u32 } else { *place };
+            }
+        }
+    }
+
+    /// The first place of an element that is there.
+    fn place_of<F: Scalar>(x: &[F], wanted: F) -> usize {
+        let (chunks, tail) = x.as_chunks::<LANES>();
+        let has = |chunk: &[F; LANES]| chunk.iter().fold(false, |has, &x| has | (x == wanted));
+        let chunk = chunks.iter().position(has);
+        let (from, part) = chunk.map_or((x.len() - tail.len(), tail), |i| (i * LANES, &chunks[i]));
+        from + part.iter().position(|&x| x == wanted).unwrap_or(0)
+    }
+
     /// NaN if there is one.
     fn largest_value<F: Scalar>(x: &[F]) -> F {
         let mut best = [F::neg_infinity(); LANES];
@@ -172,11 +228,16 @@ multiversion! {
                 odd[l] += F::zero() * chunk[l];
             }
         }
-        let mut most = F::neg_infinity();
-        for &value in best.iter().chain(tail) {
-            most = if value > most { value } else { most };
+        let larger = |a: F, b: F| if a > b { a } else { b };
+        let mut half = LANES / 2;
+        while half > 0 {
+            for l in 0..half {
+                best[l] = larger(best[l + half], best[l]);
+            }
+            half /= 2;
         }
-        let suspect = odd.iter().any(|odd| odd.is_nan()) || tail.iter().any(|x| x.is_nan());
+        let most = tail.iter().fold(best[0], |most, &x| larger(x, most));
+        let suspect = fold_lanes(odd).is_nan() || tail.iter().any(|x| x.is_nan());
         if suspect && x.iter().any(|x| x.is_nan()) { F::nan() } else { most }
     }
 }

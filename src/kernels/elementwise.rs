@@ -10,9 +10,9 @@ pub const PIECE: usize = 16 * 1024;
 /// between two values, so that the compiler makes vector code of the loops around them.
 pub trait Formula {
     /// `f(x)`
-    fn value<F: Scalar>(&self, x: F) -> F;
+    fn value<F: Scalar, const FUSED: bool>(&self, x: F) -> F;
     /// `f'(x) · dy`, where `y = f(x)`.
-    fn gradient<F: Scalar>(&self, x: F, y: F, dy: F) -> F;
+    fn gradient<F: Scalar, const FUSED: bool>(&self, x: F, y: F, dy: F) -> F;
 }
 
 /// `x`, or the nearer of two limits if it is not between them. NaN stays NaN.
@@ -26,14 +26,14 @@ multiversion! {
     /// `y = f(x)`
     pub fn apply<F: Scalar, A: Formula>(formula: &A, x: &[F], y: &mut [F]) {
         for (y, &x) in y.iter_mut().zip(x) {
-            *y = formula.value(x);
+            *y = formula.value::<F, FUSED>(x);
         }
     }
 
     /// `dx = f'(x) · dy`, where `y = f(x)`.
     pub fn apply_backward<F: Scalar, A: Formula>(formula: &A, x: &[F], y: &[F], dy: &[F], dx: &mut [F]) {
         for (((dx, &dy), &y), &x) in dx.iter_mut().zip(dy).zip(y).zip(x) {
-            *dx = formula.gradient(x, y, dy);
+            *dx = formula.gradient::<F, FUSED>(x, y, dy);
         }
     }
 

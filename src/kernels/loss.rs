@@ -9,9 +9,9 @@ use crate::Scalar;
 /// branches, like [`super::elementwise::Formula`].
 pub trait Element: Sync {
     /// The loss of prediction `p` for target `t`.
-    fn loss<F: Scalar>(&self, p: F, t: F) -> F;
+    fn loss<F: Scalar, const FUSED: bool>(&self, p: F, t: F) -> F;
     /// Its derivative by `p`.
-    fn derivative<F: Scalar>(&self, p: F, t: F) -> F;
+    fn derivative<F: Scalar, const FUSED: bool>(&self, p: F, t: F) -> F;
 }
 
 /// Elements summed in `F` before they go into an `f64`.
@@ -25,10 +25,10 @@ multiversion! {
         let mut sums = [F::zero(); LANES];
         let (ps, ts) = (p.chunks_exact(LANES), t.chunks_exact(LANES));
         let rest = ps.remainder().iter().zip(ts.remainder());
-        let tail = rest.fold(F::zero(), |sum, (&p, &t)| sum + element.loss(p, t));
+        let tail = rest.fold(F::zero(), |sum, (&p, &t)| sum + element.loss::<F, FUSED>(p, t));
         for (p, t) in ps.zip(ts) {
             for l in 0..LANES {
-                sums[l] += element.loss(p[l], t[l]);
+                sums[l] += element.loss::<F, FUSED>(p[l], t[l]);
             }
         }
         fold_lanes(sums) + tail
@@ -36,7 +36,7 @@ multiversion! {
 
     fn derivatives<F: Scalar, E: Element>(element: &E, factor: F, p: &[F], t: &[F], grad: &mut [F]) {
         for ((grad, &p), &t) in grad.iter_mut().zip(p).zip(t) {
-            *grad = factor * element.derivative(p, t);
+            *grad = factor * element.derivative::<F, FUSED>(p, t);
         }
     }
 }
@@ -84,10 +84,10 @@ mod tests {
     struct Squared;
 
     impl Element for Squared {
-        fn loss<F: Scalar>(&self, p: F, t: F) -> F {
+        fn loss<F: Scalar, const FUSED: bool>(&self, p: F, t: F) -> F {
             (p - t) * (p - t)
         }
-        fn derivative<F: Scalar>(&self, p: F, t: F) -> F {
+        fn derivative<F: Scalar, const FUSED: bool>(&self, p: F, t: F) -> F {
             p - t + p - t
         }
     }

@@ -40,7 +40,7 @@ fn polynomial<F: Scalar, const N: usize>(coefficients: [f64; N], x: F) -> F {
 fn pair<F: Scalar>(bits: u64) -> (F, F) {
     let number = |half: u32| F::lit(f64::from(half)) + F::lit(0.5);
     let far = number(bits as u32) * F::lit(1.0 / 4_294_967_296.0);
-    let radius = (F::lit(-2.0) * far.straight_ln()).sqrt();
+    let radius = (F::lit(-2.0) * far.straight_ln::<false>()).sqrt();
     // The direction's two top bits are a quarter of the circle, the others a place in it, from −π/4 to π/4.
     let direction = (bits >> 32) as u32;
     let place = number(direction & 0x3fff_ffff) * F::lit(1.0 / 1_073_741_824.0) - F::lit(0.5);

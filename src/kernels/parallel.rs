@@ -279,6 +279,15 @@ fn split_pieces<P: Pieces>(
     }
 }
 
+/// Copies a slice.
+pub fn copy<T: Copy + Send + Sync>(from: &[T], to: &mut [T]) {
+    /// Elements of a task.
+    const PIECE: usize = 32 * 1024;
+    chunks((Read(from, PIECE), Write(to, PIECE)), Cost::elements(from.len()), |_, (from, to)| {
+        to.copy_from_slice(from);
+    });
+}
+
 /// A mutable slice that several tasks write to at places they know to be disjoint, where the places
 /// are not contiguous: columns of a matrix, one channel of every image.
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,8 @@
 //! The functions of one step of a recurrent layer, for some samples: sums become gates in place.
 //!
-//! Letters: rows of `h` hidden units, and of so many times `h` gates. Vector code throughout: no branches, no calls.
+//! Letters: rows of `h` hidden units, and of so many times `h` gates. Vector code throughout: no branches, no calls, and one
+//! short loop after the other over parts of a row, which stay in the first cache: with many slices in one loop the compiler
+//! cannot tell that they are different memory.
 
 use super::simd::multiversion;
 use crate::Scalar;
@@ -9,6 +11,13 @@ use crate::Scalar;
 #[inline(always)]
 fn parts<const N: usize, F>(h: usize, row: &[F]) -> [&[F]; N] {
     std::array::from_fn(|i| &row[i * h..][..h])
+}
+
+#[inline(always)]
+fn each<F: Scalar>(x: &mut [F], f: impl Fn(F) -> F) {
+    for x in x {
+        *x = f(*x);
+    }
 }
 
 /// Like [`parts`], to be written.
@@ -26,7 +35,7 @@ multiversion! {
     /// `next = tanh(a)`; the gate keeps it, too.
     pub(super) fn tanh<F: Scalar>(gates: &mut [F], next: &mut [F]) {
         for (gate, next) in gates.iter_mut().zip(next) {
-            *gate = gate.straight_tanh();
+            *gate = gate.straight_tanh::<FUSED>();
             *next = *gate;
         }
     }
@@ -61,13 +70,17 @@ multiversion! {
         {
             let [i, f, g, o] = parts_mut::<4, F>(h, gates);
             let (next_cell, next, cell) = (&mut next_cell[..h], &mut next[..h], &cell[..h]);
-            for j in 0..h {
-                i[j] = i[j].straight_sigmoid();
-                f[j] = f[j].straight_sigmoid();
-                g[j] = g[j].straight_tanh();
-                o[j] = o[j].straight_sigmoid();
-                next_cell[j] = f[j] * cell[j] + i[j] * g[j];
-                next[j] = o[j] * next_cell[j].straight_tanh();
+            each(i, |x| x.straight_sigmoid::<FUSED>());
+            each(f, |x| x.straight_sigmoid::<FUSED>());
+            each(g, |x| x.straight_tanh::<FUSED>());
+            each(o, |x| x.straight_sigmoid::<FUSED>());
+            for (((next_cell, &cell), &f), (&i, &g)) in
+                next_cell.iter_mut().zip(cell).zip(&*f).zip(i.iter().zip(&*g))
+            {
+                *next_cell = f * cell + i * g;
+            }
+            for ((next, &next_cell), &o) in next.iter_mut().zip(&*next_cell).zip(&*o) {
+                *next = o * next_cell.straight_tanh::<FUSED>();
             }
         }
     }
@@ -85,14 +98,27 @@ multiversion! {
             let [di, df, dg, d_o] = parts_mut::<4, F>(h, of_gates);
             let (cell, next_cell, dstate, dcell) =
                 (&cell[..h], &next_cell[..h], &dstate[..h], &mut dcell[..h]);
-            for j in 0..h {
-                let squashed = next_cell[j].straight_tanh();
-                let dc = dcell[j] + dstate[j] * o[j] * (one - squashed * squashed);
-                di[j] = dc * g[j] * i[j] * (one - i[j]);
-                df[j] = dc * cell[j] * f[j] * (one - f[j]);
-                dg[j] = dc * i[j] * (one - g[j] * g[j]);
-                d_o[j] = dstate[j] * squashed * o[j] * (one - o[j]);
-                dcell[j] = dc * f[j];
+            // First tanh of the cell's state, in the place of a gradient.
+            for (squashed, &next_cell) in d_o.iter_mut().zip(next_cell) {
+                *squashed = next_cell.straight_tanh::<FUSED>();
+            }
+            for (((dc, &dy), &o), &squashed) in
+                dcell.iter_mut().zip(dstate).zip(o).zip(&*d_o)
+            {
+                *dc += dy * o * (one - squashed * squashed);
+            }
+            for ((d_o, &dy), &o) in d_o.iter_mut().zip(dstate).zip(o) {
+                *d_o = dy * *d_o * o * (one - o);
+            }
+            for (((di, &dc), &g), &i) in di.iter_mut().zip(&*dcell).zip(g).zip(i) {
+                *di = dc * g * i * (one - i);
+            }
+            for (((dg, &dc), &g), &i) in dg.iter_mut().zip(&*dcell).zip(g).zip(i) {
+                *dg = dc * i * (one - g * g);
+            }
+            for (((df, dc), &cell), &f) in df.iter_mut().zip(dcell).zip(cell).zip(f) {
+                *df = *dc * cell * f * (one - f);
+                *dc *= f;
             }
         }
     }
@@ -106,15 +132,19 @@ multiversion! {
         let rows = gates.chunks_exact_mut(3 * h).zip(hidden.chunks_exact(3 * h));
         let out = share.chunks_exact_mut(h).zip(next.chunks_exact_mut(h));
         for (((gates, hidden), (share, next)), state) in rows.zip(out).zip(state.chunks_exact(h)) {
-            let [r, z, n] = parts_mut::<3, F>(h, gates);
-            let [hr, hz, hn] = parts::<3, F>(h, hidden);
-            let (state, share, next) = (&state[..h], &mut share[..h], &mut next[..h]);
-            for j in 0..h {
-                r[j] = (r[j] + hr[j]).straight_sigmoid();
-                z[j] = (z[j] + hz[j]).straight_sigmoid();
-                share[j] = hn[j];
-                n[j] = (n[j] + r[j] * hn[j]).straight_tanh();
-                next[j] = (one - z[j]) * n[j] + z[j] * state[j];
+            // r and z lie side by side.
+            let (both, n) = gates.split_at_mut(2 * h);
+            let (both_hidden, hidden) = hidden.split_at(2 * h);
+            for (gate, &hidden) in both.iter_mut().zip(both_hidden) {
+                *gate = (*gate + hidden).straight_sigmoid::<FUSED>();
+            }
+            let [r, z] = parts::<2, F>(h, both);
+            share.copy_from_slice(hidden);
+            for ((n, &r), &hidden) in n.iter_mut().zip(r).zip(hidden) {
+                *n = (*n + r * hidden).straight_tanh::<FUSED>();
+            }
+            for (((next, &n), &z), &state) in next.iter_mut().zip(&*n).zip(z).zip(state) {
+                *next = (one - z) * n + z * state;
             }
         }
     }
@@ -134,15 +164,22 @@ multiversion! {
             let [ir, iz, i_n] = parts_mut::<3, F>(h, of_input);
             let [sr, sz, sn] = parts_mut::<3, F>(h, of_state);
             let (state, share, dstate) = (&state[..h], &share[..h], &mut dstate[..h]);
-            for j in 0..h {
-                let dn = dstate[j] * (one - z[j]) * (one - n[j] * n[j]);
-                let dr = dn * share[j] * r[j] * (one - r[j]);
-                let dz = dstate[j] * (state[j] - n[j]) * z[j] * (one - z[j]);
-                (ir[j], sr[j]) = (dr, dr);
-                (iz[j], sz[j]) = (dz, dz);
-                (i_n[j], sn[j]) = (dn, dn * r[j]);
-                dstate[j] *= z[j];
+            for (((dn, &dy), &z), &n) in i_n.iter_mut().zip(&*dstate).zip(z).zip(n) {
+                *dn = dy * (one - z) * (one - n * n);
             }
+            for (((sn, &dn), &r), ir) in sn.iter_mut().zip(&*i_n).zip(r).zip(&mut *ir) {
+                *sn = dn * r;
+                *ir = dn * r * (one - r);
+            }
+            for ((ir, sr), &share) in ir.iter_mut().zip(sr).zip(share) {
+                *ir *= share;
+                *sr = *ir;
+            }
+            for ((((iz, dy), &z), &n), &state) in iz.iter_mut().zip(dstate).zip(z).zip(n).zip(state) {
+                *iz = *dy * (state - n) * z * (one - z);
+                *dy *= z;
+            }
+            sz.copy_from_slice(iz);
         }
     }
 }

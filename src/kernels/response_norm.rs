@@ -149,7 +149,7 @@ multiversion! {
 
     fn power<F: Scalar>(exponent: F, d: &mut [F]) {
         for d in d {
-            *d = (exponent * d.straight_ln()).straight_exp();
+            *d = (exponent * d.straight_ln::<FUSED>()).straight_exp::<FUSED>();
         }
     }
 

@@ -11,6 +11,8 @@ use crate::Scalar;
 
 /// Elements of a task.
 const TASK: usize = 16 * 1024;
+/// Lanes for what is too short for all.
+const FEW: usize = 8;
 /// Elements summed in `F` before they go into an `f64` total.
 const PIECE: usize = 4096;
 /// Most parts of a batch with gradient sums of their own, where every element has its own parameters.
@@ -210,6 +212,16 @@ fn dot_and_sum<F: Scalar>(
             (x.as_chunks::<LANES>(), dy.as_chunks::<LANES>(), w.as_chunks::<LANES>());
         for ((x, dy), w) in x.iter().zip(dy).zip(w) {
             for l in 0..LANES {
+                let g = gradient(dy[l], w[l]);
+                dots[l] += g * (x[l] - mean);
+                sums[l] += g;
+            }
+        }
+        // Runs are often shorter than all lanes.
+        let ((x, last_x), (dy, last_dy), (w, last_w)) =
+            (last_x.as_chunks::<FEW>(), last_dy.as_chunks::<FEW>(), last_w.as_chunks::<FEW>());
+        for ((x, dy), w) in x.iter().zip(dy).zip(w) {
+            for l in 0..FEW {
                 let g = gradient(dy[l], w[l]);
                 dots[l] += g * (x[l] - mean);
                 sums[l] += g;

@@ -88,7 +88,8 @@ pub fn prefetch<T>(from: *const T, len: usize) {
 
 /// Compiles the body of a function once for each [`Level`] and picks at run time.
 ///
-/// The body contains no fused multiply-add, so element-wise functions give the same bits at every level.
+/// In the body, the constant `FUSED` says whether the level multiplies and adds in one instruction. A body that does not use
+/// it contains no fused multiply-add and gives the same bits at every level.
 macro_rules! multiversion {
     ($(
         $(#[$meta:meta])*
@@ -101,19 +102,19 @@ macro_rules! multiversion {
         $vis fn $name<F: Scalar $(, $generic: $bound)*>($($arg: $ty),*) $(-> $ret)? {
             #[allow(clippy::too_many_arguments)]
             #[inline(always)]
-            fn body<F: Scalar $(, $generic: $bound)*>($($arg: $ty),*) $(-> $ret)? $body
+            fn body<F: Scalar $(, $generic: $bound)*, const FUSED: bool>($($arg: $ty),*) $(-> $ret)? $body
 
             #[cfg(target_arch = "x86_64")]
             {
                 #[allow(clippy::too_many_arguments)]
                 #[target_feature(enable = "avx2,fma")]
                 fn avx2<F: Scalar $(, $generic: $bound)*>($($arg: $ty),*) $(-> $ret)? {
-                    body::<F $(, $generic)*>($($arg),*)
+                    body::<F $(, $generic)*, true>($($arg),*)
                 }
                 #[allow(clippy::too_many_arguments)]
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
                 fn avx512<F: Scalar $(, $generic: $bound)*>($($arg: $ty),*) $(-> $ret)? {
-                    body::<F $(, $generic)*>($($arg),*)
+                    body::<F $(, $generic)*, true>($($arg),*)
                 }
                 match $crate::kernels::simd::level() {
                     // SAFETY: `level` returns this only where the processor has these features.
@@ -123,7 +124,7 @@ macro_rules! multiversion {
                     $crate::kernels::simd::Level::Portable => {}
                 }
             }
-            body::<F $(, $generic)*>($($arg),*)
+            body::<F $(, $generic)*, { cfg!(target_arch = "aarch64") }>($($arg),*)
         }
     )*};
 }

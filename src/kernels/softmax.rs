@@ -59,10 +59,10 @@ multiversion! {
     pub fn sum_exp<F: Scalar>(row: &[F], max: F) -> F {
         let mut sums = [F::zero(); LANES];
         let chunks = row.chunks_exact(LANES);
-        let tail = chunks.remainder().iter().fold(F::zero(), |sum, &x| sum + (x - max).straight_exp());
+        let tail = chunks.remainder().iter().fold(F::zero(), |sum, &x| sum + (x - max).straight_exp::<FUSED>());
         for chunk in chunks {
             for l in 0..LANES {
-                sums[l] += (chunk[l] - max).straight_exp();
+                sums[l] += (chunk[l] - max).straight_exp::<FUSED>();
             }
         }
         fold_lanes(sums) + tail
@@ -71,7 +71,7 @@ multiversion! {
     /// `out = factor · e^(x − shift)`
     pub fn scaled_exp<F: Scalar>(row: &[F], shift: F, factor: F, out: &mut [F]) {
         for (out, &x) in out.iter_mut().zip(row) {
-            *out = factor * (x - shift).straight_exp();
+            *out = factor * (x - shift).straight_exp::<FUSED>();
         }
     }
 
@@ -103,20 +103,30 @@ multiversion! {
                 *max = if x > *max { x } else { *max };
             }
         }
-        for (x, y) in x.chunks_exact(inner).zip(y.chunks_exact_mut(inner)) {
-            let columns = max.iter().zip(sum.iter_mut()).zip(&x[first..]).zip(&mut y[first..]);
-            for (((&max, sum), &x), y) in columns {
-                let e = (x - max).straight_exp();
-                *sum += e;
-                *y = match form { Form::Plain => e, Form::Log => x - max };
+        if form == Form::Plain {
+            for (x, y) in x.chunks_exact(inner).zip(y.chunks_exact_mut(inner)) {
+                let (x, y) = (&x[first..][..width], &mut y[first..][..width]);
+                for (((&max, sum), &x), y) in max.iter().zip(sum.iter_mut()).zip(x).zip(y) {
+                    *y = (x - max).straight_exp::<FUSED>();
+                    *sum += *y;
+                }
+            }
+            sum.iter_mut().for_each(|sum| *sum = F::one() / *sum);
+            for y in y.chunks_exact_mut(inner) {
+                y[first..][..width].iter_mut().zip(&*sum).for_each(|(y, &factor)| *y *= factor);
+            }
+            return;
+        }
+        for x in x.chunks_exact(inner) {
+            for ((&max, sum), &x) in max.iter().zip(sum.iter_mut()).zip(&x[first..][..width]) {
+                *sum += (x - max).straight_exp::<FUSED>();
             }
         }
-        for sum in sum.iter_mut() {
-            *sum = match form { Form::Plain => F::one() / *sum, Form::Log => sum.ln() };
-        }
-        for y in y.chunks_exact_mut(inner) {
-            for (y, &sum) in y[first..].iter_mut().zip(sum.iter()) {
-                *y = match form { Form::Plain => *y * sum, Form::Log => *y - sum };
+        sum.iter_mut().for_each(|sum| *sum = sum.straight_ln::<FUSED>());
+        for (x, y) in x.chunks_exact(inner).zip(y.chunks_exact_mut(inner)) {
+            let (x, y) = (&x[first..][..width], &mut y[first..][..width]);
+            for (((&max, &rest), &x), y) in max.iter().zip(&*sum).zip(x).zip(y) {
+                *y = x - max - rest;
             }
         }
     }
@@ -133,7 +143,7 @@ multiversion! {
                 Form::Log => {
                     let sum = super::reduce::sum(dy);
                     for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
-                        *dx = dy - y.straight_exp() * sum;
+                        *dx = dy - y.straight_exp::<FUSED>() * sum;
                     }
                 }
             }
@@ -145,16 +155,25 @@ multiversion! {
     ) {
         let mut sum = [F::zero(); STRIP];
         let sum = &mut sum[..width];
+        let plain = form == Form::Plain;
         for (y, dy) in y.chunks_exact(inner).zip(dy.chunks_exact(inner)) {
-            for ((sum, &y), &dy) in sum.iter_mut().zip(&y[first..]).zip(&dy[first..]) {
-                *sum += match form { Form::Plain => y * dy, Form::Log => dy };
+            let (y, dy) = (&y[first..][..width], &dy[first..][..width]);
+            if plain {
+                sum.iter_mut().zip(y).zip(dy).for_each(|((sum, &y), &dy)| *sum += y * dy);
+            } else {
+                sum.iter_mut().zip(dy).for_each(|(sum, &dy)| *sum += dy);
             }
         }
         let rows = y.chunks_exact(inner).zip(dy.chunks_exact(inner)).zip(dx.chunks_exact_mut(inner));
         for ((y, dy), dx) in rows {
-            let columns = sum.iter().zip(&y[first..]).zip(&dy[first..]).zip(&mut dx[first..]);
-            for (((&sum, &y), &dy), dx) in columns {
-                *dx = match form { Form::Plain => y * (dy - sum), Form::Log => dy - y.straight_exp() * sum };
+            let (y, dy, dx) = (&y[first..][..width], &dy[first..][..width], &mut dx[first..][..width]);
+            let columns = sum.iter().zip(y).zip(dy).zip(dx);
+            if plain {
+                columns.for_each(|(((&sum, &y), &dy), dx)| *dx = y * (dy - sum));
+            } else {
+                columns.for_each(|(((&sum, &y), &dy), dx)| {
+                    *dx = dy - y.straight_exp::<FUSED>() * sum;
+                });
             }
         }
     }

@@ -16,6 +16,10 @@ pub trait Vector: Copy {
     unsafe fn load(from: *const Self::Element) -> Self;
     /// `LANES` elements to memory.
     unsafe fn store(self, to: *mut Self::Element);
+    /// The first `count` elements from memory, below `LANES`, and zeros: no others are read.
+    unsafe fn load_first(from: *const Self::Element, count: usize) -> Self;
+    /// The first `count` elements to memory, below `LANES`: no others are written.
+    unsafe fn store_first(self, to: *mut Self::Element, count: usize);
     /// The same element everywhere.
     unsafe fn splat(x: Self::Element) -> Self;
     /// `self + other`
@@ -46,6 +50,18 @@ impl<F: Scalar> Vector for Plain<F> {
     unsafe fn store(self, to: *mut F) {
         // SAFETY: as `load`.
         unsafe { *to.cast::<[F; 4]>() = self.0 }
+    }
+    #[inline(always)]
+    unsafe fn load_first(from: *const F, count: usize) -> Self {
+        // SAFETY: the caller promises so many elements.
+        Self(std::array::from_fn(|i| if i < count { unsafe { *from.add(i) } } else { F::zero() }))
+    }
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut F, count: usize) {
+        for (i, x) in self.0.into_iter().enumerate().take(count) {
+            // SAFETY: the caller promises so many elements.
+            unsafe { *to.add(i) = x }
+        }
     }
     #[inline(always)]
     unsafe fn splat(x: F) -> Self {
@@ -83,9 +99,32 @@ mod x86 {
     use super::Vector;
     use std::arch::x86_64::*;
 
+    /// Ones in the first `count` of 8 lanes of 32 bits.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn first_8(count: usize) -> __m256i {
+        let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), lanes)
+    }
+
+    /// The same in 4 lanes of 64 bits.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn first_4(count: usize) -> __m256i {
+        let lanes = _mm256_setr_epi64x(0, 1, 2, 3);
+        _mm256_cmpgt_epi64(_mm256_set1_epi64x(count as i64), lanes)
+    }
+
+    /// As bits of a mask register.
+    #[inline(always)]
+    fn first_bits(count: usize) -> u16 {
+        ((1u32 << count) - 1) as u16
+    }
+
     macro_rules! vector {
         ($($vector:ty: $lanes:literal $element:ty, $load:path, $store:path, $splat:path, $add:path, $sub:path,
-            $mul:path, $mul_add:path, $max:path;)*) => {$(
+            $mul:path, $mul_add:path, $max:path, $first:expr, |$from:ident, $mask:ident| $load_first:expr,
+            |$to:ident, $kept:ident, $x:ident| $store_first:expr;)*) => {$(
             impl Vector for $vector {
                 type Element = $element;
                 const LANES: usize = $lanes;
@@ -98,6 +137,22 @@ mod x86 {
                 unsafe fn store(self, to: *mut $element) {
                     // SAFETY: as above.
                     unsafe { $store(to, self) }
+                }
+                #[inline(always)]
+                unsafe fn load_first($from: *const $element, count: usize) -> Self {
+                    // SAFETY: the mask has so many ones; no other element is touched.
+                    unsafe {
+                        let $mask = $first(count);
+                        $load_first
+                    }
+                }
+                #[inline(always)]
+                unsafe fn store_first(self, $to: *mut $element, count: usize) {
+                    // SAFETY: as above.
+                    unsafe {
+                        let ($kept, $x) = ($first(count), self);
+                        $store_first
+                    }
                 }
                 #[inline(always)]
                 unsafe fn splat(x: $element) -> Self {
@@ -135,13 +190,17 @@ mod x86 {
     }
     vector! {
         __m256: 8 f32, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_ps, _mm256_add_ps, _mm256_sub_ps,
-            _mm256_mul_ps, _mm256_fmadd_ps, _mm256_max_ps;
+            _mm256_mul_ps, _mm256_fmadd_ps, _mm256_max_ps, first_8, |from, mask| _mm256_maskload_ps(from, mask),
+            |to, mask, x| _mm256_maskstore_ps(to, mask, x);
         __m256d: 4 f64, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_set1_pd, _mm256_add_pd, _mm256_sub_pd,
-            _mm256_mul_pd, _mm256_fmadd_pd, _mm256_max_pd;
+            _mm256_mul_pd, _mm256_fmadd_pd, _mm256_max_pd, first_4, |from, mask| _mm256_maskload_pd(from, mask),
+            |to, mask, x| _mm256_maskstore_pd(to, mask, x);
         __m512: 16 f32, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_set1_ps, _mm512_add_ps, _mm512_sub_ps,
-            _mm512_mul_ps, _mm512_fmadd_ps, _mm512_max_ps;
+            _mm512_mul_ps, _mm512_fmadd_ps, _mm512_max_ps, first_bits, |from, mask| _mm512_maskz_loadu_ps(mask, from),
+            |to, mask, x| _mm512_mask_storeu_ps(to, mask, x);
         __m512d: 8 f64, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_set1_pd, _mm512_add_pd, _mm512_sub_pd,
-            _mm512_mul_pd, _mm512_fmadd_pd, _mm512_max_pd;
+            _mm512_mul_pd, _mm512_fmadd_pd, _mm512_max_pd, first_bits, |from, mask| _mm512_maskz_loadu_pd(mask as u8, from),
+            |to, mask, x| _mm512_mask_storeu_pd(to, mask as u8, x);
     }
 }
 

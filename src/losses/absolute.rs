@@ -47,12 +47,12 @@ impl Mae {
 
 impl Element for Mae {
     #[inline(always)]
-    fn loss<F: Scalar>(&self, p: F, t: F) -> F {
+    fn loss<F: Scalar, const FUSED: bool>(&self, p: F, t: F) -> F {
         (p - t).abs()
     }
 
     #[inline(always)]
-    fn derivative<F: Scalar>(&self, p: F, t: F) -> F {
+    fn derivative<F: Scalar, const FUSED: bool>(&self, p: F, t: F) -> F {
         let above = if p > t { F::one() } else { p - t };
         if p < t { -F::one() } else { above }
     }
@@ -114,14 +114,14 @@ impl Default for Huber {
 
 impl Element for Huber {
     #[inline(always)]
-    fn loss<F: Scalar>(&self, p: F, t: F) -> F {
+    fn loss<F: Scalar, const FUSED: bool>(&self, p: F, t: F) -> F {
         // c (d − ½ c) is ½ d² where c = d, and δ (|d| − ½ δ) where c = ± δ.
-        let c = self.derivative(p, t);
+        let c = self.derivative::<F, FUSED>(p, t);
         c * (p - t - F::lit(0.5) * c)
     }
 
     #[inline(always)]
-    fn derivative<F: Scalar>(&self, p: F, t: F) -> F {
+    fn derivative<F: Scalar, const FUSED: bool>(&self, p: F, t: F) -> F {
         between(F::lit(-self.delta), F::lit(self.delta), p - t)
     }
 }
@@ -186,13 +186,13 @@ impl Default for SmoothL1 {
 
 impl Element for SmoothL1 {
     #[inline(always)]
-    fn loss<F: Scalar>(&self, p: F, t: F) -> F {
-        Huber::new(self.beta).loss(p, t) / F::lit(self.beta)
+    fn loss<F: Scalar, const FUSED: bool>(&self, p: F, t: F) -> F {
+        Huber::new(self.beta).loss::<F, FUSED>(p, t) / F::lit(self.beta)
     }
 
     #[inline(always)]
-    fn derivative<F: Scalar>(&self, p: F, t: F) -> F {
-        Huber::new(self.beta).derivative(p, t) / F::lit(self.beta)
+    fn derivative<F: Scalar, const FUSED: bool>(&self, p: F, t: F) -> F {
+        Huber::new(self.beta).derivative::<F, FUSED>(p, t) / F::lit(self.beta)
     }
 }
 

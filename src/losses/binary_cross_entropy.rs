@@ -90,21 +90,21 @@ impl BinaryCrossEntropy {
 
 /// Loss and derivative of one element from its logit, with weight `w` for a yes.
 #[inline(always)]
-fn from_logit<F: Scalar>(w: F, p: F, t: F) -> (F, F) {
+fn from_logit<F: Scalar, const FUSED: bool>(w: F, p: F, t: F) -> (F, F) {
     // −log σ(p) = ln(1 + e^−p), and −log(1 − σ(p)) = p + ln(1 + e^−p).
     let weight = (w - F::one()) * t + F::one();
-    let (yes, no) = p.straight_sigmoids();
-    let loss = (F::one() - t) * p + weight * (-p).straight_softplus();
+    let (yes, no) = p.straight_sigmoids::<FUSED>();
+    let loss = (F::one() - t) * p + weight * (-p).straight_softplus::<FUSED>();
     (loss, (F::one() - t) * yes - w * t * no)
 }
 
 /// The same from a probability.
 #[inline(always)]
-fn from_probability<F: Scalar>(w: F, p: F, t: F) -> (F, F) {
+fn from_probability<F: Scalar, const FUSED: bool>(w: F, p: F, t: F) -> (F, F) {
     // A certain mistake counts 100 and not ∞. Not `>`: NaN stays NaN.
     let log = |x: F| if x < F::lit(-100.0) { F::lit(-100.0) } else { x };
     let (yes, no) = (w * t, F::one() - t);
-    let loss = -(yes * log(p.straight_ln()) + no * log((-p).straight_log1p()));
+    let loss = -(yes * log(p.straight_ln::<FUSED>()) + no * log((-p).straight_log1p::<FUSED>()));
     // no / (1 − p) − yes / p, without dividing by 0.
     let product = p * (F::one() - p);
     let divisor = if product < F::lit(1e-12) { F::lit(1e-12) } else { product };
@@ -116,20 +116,20 @@ struct From<'a, const LOGITS: bool>(&'a BinaryCrossEntropy);
 
 impl<const LOGITS: bool> From<'_, LOGITS> {
     #[inline(always)]
-    fn element<F: Scalar>(w: F, p: F, t: F) -> (F, F) {
-        if LOGITS { from_logit(w, p, t) } else { from_probability(w, p, t) }
+    fn element<F: Scalar, const FUSED: bool>(w: F, p: F, t: F) -> (F, F) {
+        if LOGITS { from_logit::<F, FUSED>(w, p, t) } else { from_probability::<F, FUSED>(w, p, t) }
     }
 }
 
 impl<const LOGITS: bool> Element for From<'_, LOGITS> {
     #[inline(always)]
-    fn loss<F: Scalar>(&self, p: F, t: F) -> F {
-        Self::element(F::one(), p, t).0
+    fn loss<F: Scalar, const FUSED: bool>(&self, p: F, t: F) -> F {
+        Self::element::<F, FUSED>(F::one(), p, t).0
     }
 
     #[inline(always)]
-    fn derivative<F: Scalar>(&self, p: F, t: F) -> F {
-        Self::element(F::one(), p, t).1
+    fn derivative<F: Scalar, const FUSED: bool>(&self, p: F, t: F) -> F {
+        Self::element::<F, FUSED>(F::one(), p, t).1
     }
 }
 
@@ -160,7 +160,8 @@ impl<const LOGITS: bool> ByElement for From<'_, LOGITS> {
         let Some(weights) = &self.0.pos_weight else { return loss::total(self, p, t, grad) };
         let mut total = 0.0;
         for (i, (&p, &t)) in p.iter().zip(t).enumerate() {
-            let (loss, derivative) = Self::element(F::lit(weights[i % weights.len()]), p, t);
+            let (loss, derivative) =
+                Self::element::<F, false>(F::lit(weights[i % weights.len()]), p, t);
             total += loss.widen();
             if let Some((factor, grad)) = &mut grad {
                 grad[i] = *factor * derivative;

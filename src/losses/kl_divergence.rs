@@ -50,13 +50,13 @@ impl KlDivergence {
 
 impl Element for KlDivergence {
     #[inline(always)]
-    fn loss<F: Scalar>(&self, p: F, t: F) -> F {
-        let loss = t * (t.straight_ln() - p);
+    fn loss<F: Scalar, const FUSED: bool>(&self, p: F, t: F) -> F {
+        let loss = t * (t.straight_ln::<FUSED>() - p);
         if t == F::zero() { F::zero() } else { loss }
     }
 
     #[inline(always)]
-    fn derivative<F: Scalar>(&self, _p: F, t: F) -> F {
+    fn derivative<F: Scalar, const FUSED: bool>(&self, _p: F, t: F) -> F {
         -t
     }
 }

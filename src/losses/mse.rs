@@ -45,12 +45,12 @@ impl Mse {
 
 impl Element for Mse {
     #[inline(always)]
-    fn loss<F: Scalar>(&self, p: F, t: F) -> F {
+    fn loss<F: Scalar, const FUSED: bool>(&self, p: F, t: F) -> F {
         (p - t) * (p - t)
     }
 
     #[inline(always)]
-    fn derivative<F: Scalar>(&self, p: F, t: F) -> F {
+    fn derivative<F: Scalar, const FUSED: bool>(&self, p: F, t: F) -> F {
         (p - t) + (p - t)
     }
 }

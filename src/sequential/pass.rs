@@ -208,7 +208,7 @@ pub(super) fn cost<F: Scalar>(nodes: &[Node<F>], input_shape: &Shape, batch: usi
 
 pub(super) fn copy<F: Scalar>(from: &View<'_, F>, to: &mut [F]) {
     match from.as_slice() {
-        Some(slice) => to.copy_from_slice(slice),
+        Some(slice) => parallel::copy(slice, to),
         None => {
             for (to, &from) in to.iter_mut().zip(from.iter()) {
                 *to = from;

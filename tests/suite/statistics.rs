@@ -52,7 +52,7 @@ fn distance_from_normal(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let count = values.len() as f64;
     let gap = |(i, x): (usize, &f64)| {
-        let (below, _) = x.straight_normal();
+        let (below, _) = x.straight_normal::<false>();
         (i as f64 / count - below).abs().max(((i + 1) as f64 / count - below).abs())
     };
     values.iter().enumerate().map(gap).fold(0.0, f64::max)

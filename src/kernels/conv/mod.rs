@@ -10,6 +10,7 @@ mod backward_input;
 mod backward_weight;
 mod correlate;
 mod depthwise;
+mod depthwise_rows;
 mod fill;
 mod finish;
 mod forward;

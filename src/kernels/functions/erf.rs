@@ -7,21 +7,21 @@
 // Eighteen digits, so that rounding is the compiler's; one is nearly 2/√π, but fitted.
 #![allow(clippy::excessive_precision, clippy::approx_constant)]
 
-use super::Exponential;
+use super::{Exponential, TimesPlus};
 
 /// Error functions as straight-line code.
 pub trait ErrorFunction: Sized {
     /// `erf x = 2/√π ∫₀ˣ e^−t² dt`
-    fn straight_erf(self) -> Self;
+    fn straight_erf<const FUSED: bool>(self) -> Self;
     /// `Φ(x)`, also for large `−x` to full relative accuracy, and its derivative `e^(−x²/2) / √2π`.
-    fn straight_normal(self) -> (Self, Self);
+    fn straight_normal<const FUSED: bool>(self) -> (Self, Self);
 }
 
 /// `Σ cᵢ xⁱ`, the highest coefficient first.
 macro_rules! polynomial {
     ($x:ident: $first:literal $($next:literal)*) => {{
         let sum = $first;
-        $(let sum = sum * $x + $next;)*
+        $(let sum = sum.times_plus::<FUSED>($x, $next);)*
         sum
     }};
 }
@@ -32,9 +32,11 @@ macro_rules! error_function {
         erfcx with middle $middle:literal: $($tail:literal)*, erf $($near:literal)*
     ) => {
         mod $parts {
+            use super::super::TimesPlus;
+
             /// `e^z² erfc(z)` for `0 ≤ z` up to where `erfc` vanishes.
             #[inline(always)]
-            pub(super) fn erfcx(z: $t) -> $t {
+            pub(super) fn erfcx<const FUSED: bool>(z: $t) -> $t {
                 let u = z / (z + $middle);
                 polynomial!(u: $($tail)*) / (1.0 + 2.0 * z)
             }
@@ -42,26 +44,30 @@ macro_rules! error_function {
 
         impl ErrorFunction for $t {
             #[inline(always)]
-            fn straight_erf(self) -> Self {
+            fn straight_erf<const FUSED: bool>(self) -> Self {
                 let size = self.abs();
                 let size = if size > $flat { $flat } else { size };
                 let square = size * size;
                 let near = size * polynomial!(square: $($near)*);
-                let far = 1.0 - $parts::erfcx(size) * (-square).straight_exp();
+                let far = 1.0 - $parts::erfcx::<FUSED>(size) * (-square).straight_exp::<FUSED>();
                 (if size < 1.0 { near } else { far }).copysign(self)
             }
 
             #[inline(always)]
-            fn straight_normal(self) -> (Self, Self) {
+            fn straight_normal<const FUSED: bool>(self) -> (Self, Self) {
                 let size = self.abs();
                 let size = if size > $vanish { $vanish } else { size };
                 // The exponential magnifies the square's rounding error, so it is computed (Dekker 1971).
                 let square = size * size;
                 let high = $t::from_bits(size.to_bits() >> $low_bits << $low_bits);
                 let low = size - high;
-                let error = (high * high - square) + 2.0 * high * low + low * low;
-                let bell = (-0.5 * square).straight_exp() * (1.0 - 0.5 * error);
-                let tail = 0.5 * $parts::erfcx(size * std::$t::consts::FRAC_1_SQRT_2) * bell;
+                let error = if FUSED {
+                    size.mul_add(size, -square)
+                } else {
+                    (high * high - square) + 2.0 * high * low + low * low
+                };
+                let bell = (-0.5 * square).straight_exp::<FUSED>() * (1.0 - 0.5 * error);
+                let tail = 0.5 * $parts::erfcx::<FUSED>(size * std::$t::consts::FRAC_1_SQRT_2) * bell;
                 /// `1 / √2π`
                 const DENSITY: $t = 0.398_942_280_401_432_677_94;
                 (if self < 0.0 { tail } else { 1.0 - tail }, DENSITY * bell)
