@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::conv_output_size;
 use super::conv2d::Conv2dLayer;
+use super::window::{check_groups, conv_output_size};
 use crate::initializers::{HeNormal, Zeros};
 use crate::kernels::conv::{Geometry, Plan};
 use crate::{
@@ -54,6 +54,8 @@ pub struct Conv1d {
     #[cfg_attr(feature = "serde", serde(skip, default = "crate::initializers::biases"))]
     bias_init: Arc<dyn Initializer>,
 }
+
+const KIND: &str = "Conv1d";
 
 impl Conv1d {
     /// `filters` output channels, kernels of `kernel` elements.
@@ -114,28 +116,11 @@ impl Conv1d {
     }
 
     fn check(&self, channels: usize) -> Result<()> {
-        for (field, value) in [
-            ("filters", self.filters),
-            ("kernel", self.kernel),
-            ("stride", self.stride),
-            ("dilation", self.dilation),
-        ] {
-            if value == 0 {
-                return Err(Error::config("Conv1d", field, "at least 1", 0));
-            }
+        let sizes = [("kernel", self.kernel), ("stride", self.stride), ("dilation", self.dilation)];
+        if let Some((field, _)) = sizes.into_iter().find(|&(_, size)| size == 0) {
+            return Err(Error::config(KIND, field, "at least 1", 0));
         }
-        let divides = |len: usize| self.groups > 0 && len.is_multiple_of(self.groups);
-        if !divides(channels) || !divides(self.filters) {
-            let got =
-                format!("{} with {channels} channels and {} filters", self.groups, self.filters);
-            return Err(Error::config(
-                "Conv1d",
-                "groups",
-                "a divisor of channels and filters",
-                got,
-            ));
-        }
-        Ok(())
+        check_groups(KIND, self.groups, channels, self.filters)
     }
 
     /// A sequence is an image of height 1.
@@ -173,7 +158,7 @@ fn sequence(input: &Shape) -> Result<[usize; 2], ShapeError> {
 
 impl<F: Scalar> LayerSpec<F> for Conv1d {
     fn build(&self, input: &Shape, init: &mut Init) -> Result<Box<dyn Layer<F>>> {
-        let shape_error = |cause| Error::shape("Conv1d", cause);
+        let shape_error = |cause| Error::shape(KIND, cause);
         let [channels, _] = sequence(input).map_err(shape_error)?;
         self.check(channels)?;
         let geometry = self.geometry(input).map_err(shape_error)?;
@@ -198,7 +183,7 @@ pub struct Conv1dLayer<F: Scalar = f32> {
 
 impl<F: Scalar> Layer<F> for Conv1dLayer<F> {
     fn kind(&self) -> &'static str {
-        "Conv1d"
+        KIND
     }
 
     fn applies_lines(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::door;
-use super::window::{Pair, conv_output_size, kernel_too_large};
+use super::window::{Pair, at_least_1, check_groups, conv_output_size, kernel_too_large};
 use crate::initializers::{HeNormal, Zeros};
 use crate::kernels::conv::{self, Finish, Geometry, Plan, Source};
 use crate::{
@@ -59,6 +59,8 @@ pub struct Conv2d {
     #[cfg_attr(feature = "serde", serde(skip, default = "crate::initializers::biases"))]
     bias_init: Arc<dyn Initializer>,
 }
+
+const KIND: &str = "Conv2d";
 
 impl Conv2d {
     /// `filters` output channels, kernels of `kernel`: a size, or `(height, width)`.
@@ -144,26 +146,10 @@ impl Conv2d {
     }
 
     fn check(&self, channels: usize) -> Result<()> {
-        let fail = |field, must_be, got: String| Err(Error::config("Conv2d", field, must_be, got));
-        if self.filters == 0 {
-            return fail("filters", "at least 1", "0".into());
-        }
-        for (field, pair) in
-            [("kernel", self.kernel), ("stride", self.stride), ("dilation", self.dilation)]
-        {
-            if pair.has_zero() {
-                return fail(field, "at least 1", pair.to_string());
-            }
-        }
-        if self.groups == 0
-            || !channels.is_multiple_of(self.groups)
-            || !self.filters.is_multiple_of(self.groups)
-        {
-            let got =
-                format!("{} with {channels} channels and {} filters", self.groups, self.filters);
-            return fail("groups", "a divisor of channels and filters", got);
-        }
-        Ok(())
+        at_least_1(KIND, "kernel", self.kernel)?;
+        at_least_1(KIND, "stride", self.stride)?;
+        at_least_1(KIND, "dilation", self.dilation)?;
+        check_groups(KIND, self.groups, channels, self.filters)
     }
 
     fn geometry(&self, input: &Shape) -> Result<Geometry, ShapeError> {
@@ -191,7 +177,7 @@ impl Conv2d {
 
 impl<F: Scalar> LayerSpec<F> for Conv2d {
     fn build(&self, input: &Shape, init: &mut Init) -> Result<Box<dyn Layer<F>>> {
-        let shape_error = |cause| Error::shape("Conv2d", cause);
+        let shape_error = |cause| Error::shape(KIND, cause);
         let [channels, ..] = input.image().map_err(shape_error)?;
         self.check(channels)?;
         let geometry = self.geometry(input).map_err(shape_error)?;
@@ -215,7 +201,7 @@ pub struct Conv2dLayer<F: Scalar = f32> {
 
 impl<F: Scalar> Layer<F> for Conv2dLayer<F> {
     fn kind(&self) -> &'static str {
-        "Conv2d"
+        KIND
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Pair;
 use super::door;
+use super::window::{Pair, at_least_1, check_groups};
 use crate::initializers::{HeNormal, Zeros};
 use crate::kernels::conv::{Geometry, Plan};
 use crate::kernels::conv_transpose;
@@ -68,6 +68,8 @@ pub struct ConvTranspose2d {
     #[cfg_attr(feature = "serde", serde(skip, default = "crate::initializers::biases"))]
     bias_init: Arc<dyn Initializer>,
 }
+
+const KIND: &str = "ConvTranspose2d";
 
 impl ConvTranspose2d {
     /// `filters` output channels, kernels of `kernel`: a size, or `(height, width)`.
@@ -137,32 +139,17 @@ impl ConvTranspose2d {
     }
 
     fn check(&self, channels: usize) -> Result<()> {
-        let fail = |field, must_be, got: String| {
-            Err(Error::config("ConvTranspose2d", field, must_be, got))
-        };
-        if self.filters == 0 {
-            return fail("filters", "at least 1", "0".into());
-        }
-        for (field, pair) in
-            [("kernel", self.kernel), ("stride", self.stride), ("dilation", self.dilation)]
-        {
-            if pair.has_zero() {
-                return fail(field, "at least 1", pair.to_string());
-            }
-        }
-        let divides = |len: usize| self.groups > 0 && len.is_multiple_of(self.groups);
-        if !divides(channels) || !divides(self.filters) {
-            let got =
-                format!("{} with {channels} channels and {} filters", self.groups, self.filters);
-            return fail("groups", "a divisor of channels and filters", got);
-        }
+        at_least_1(KIND, "kernel", self.kernel)?;
+        at_least_1(KIND, "stride", self.stride)?;
+        at_least_1(KIND, "dilation", self.dilation)?;
+        check_groups(KIND, self.groups, channels, self.filters)?;
         // More than that would be rows that nothing writes to.
         let fits = |axis: usize| {
             self.output_padding.0[axis] < self.stride.0[axis].max(self.dilation.0[axis])
         };
         if !(fits(0) && fits(1)) {
             let must_be = "below the stride or below the dilation";
-            return fail("output_padding", must_be, self.output_padding.to_string());
+            return Err(Error::config(KIND, "output_padding", must_be, self.output_padding));
         }
         Ok(())
     }
@@ -208,7 +195,7 @@ impl ConvTranspose2d {
 
 impl<F: Scalar> LayerSpec<F> for ConvTranspose2d {
     fn build(&self, input: &Shape, init: &mut Init) -> Result<Box<dyn Layer<F>>> {
-        let shape_error = |cause| Error::shape("ConvTranspose2d", cause);
+        let shape_error = |cause| Error::shape(KIND, cause);
         let [channels, ..] = input.image().map_err(shape_error)?;
         self.check(channels)?;
         let geometry = self.geometry(input).map_err(shape_error)?;
@@ -241,7 +228,7 @@ pub struct ConvTranspose2dLayer<F: Scalar = f32> {
 
 impl<F: Scalar> Layer<F> for ConvTranspose2dLayer<F> {
     fn kind(&self) -> &'static str {
-        "ConvTranspose2d"
+        KIND
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {

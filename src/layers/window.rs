@@ -191,16 +191,9 @@ impl PoolSettings {
     }
 
     pub(super) fn check(&self, kind: &'static str) -> Result<()> {
-        let at_least_1 = |field, pair: Pair| {
-            if pair.has_zero() {
-                Err(Error::config(kind, field, "at least 1", pair))
-            } else {
-                Ok(())
-            }
-        };
-        at_least_1("kernel", self.kernel)?;
-        at_least_1("stride", self.stride.unwrap_or(self.kernel))?;
-        at_least_1("dilation", self.dilation)?;
+        at_least_1(kind, "kernel", self.kernel)?;
+        at_least_1(kind, "stride", self.stride.unwrap_or(self.kernel))?;
+        at_least_1(kind, "dilation", self.dilation)?;
         // A window with nothing but padding has no largest element and no mean.
         if (0..2).any(|axis| self.padding.0[axis] > self.kernel.0[axis] / 2) {
             return Err(Error::config(kind, "padding", "at most half the kernel", self.padding));
@@ -239,6 +232,30 @@ impl PoolSettings {
     fn too_large(&self, input: &crate::Shape) -> ShapeError {
         kernel_too_large(self.kernel, self.padding, self.dilation, input)
     }
+}
+
+pub(super) fn at_least_1(kind: &'static str, field: &'static str, pair: Pair) -> Result<()> {
+    if pair.has_zero() {
+        return Err(Error::config(kind, field, "at least 1", pair));
+    }
+    Ok(())
+}
+
+/// What every convolution asks of its filters and groups.
+pub(super) fn check_groups(
+    kind: &'static str,
+    groups: usize,
+    channels: usize,
+    filters: usize,
+) -> Result<()> {
+    if filters == 0 {
+        return Err(Error::config(kind, "filters", "at least 1", 0));
+    }
+    if groups == 0 || !channels.is_multiple_of(groups) || !filters.is_multiple_of(groups) {
+        let got = format!("{groups} with {channels} channels and {filters} filters");
+        return Err(Error::config(kind, "groups", "a divisor of channels and filters", got));
+    }
+    Ok(())
 }
 
 pub(super) fn kernel_too_large(
