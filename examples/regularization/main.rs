@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use recipes::{Failure, RECIPES, load, mean_and_error, steps_of, train_and_test};
+use recipes::{Failure, RECIPES, load, mean_and_error, steps_of, train_all};
 
 /// Train with and without each technique, and compare.
 #[derive(Debug, Parser)]
@@ -59,13 +59,10 @@ fn run(options: &Options) -> Result<(), Failure> {
         let bar = ProgressBar::new(seeds * epochs * steps_of(&train));
         bar.set_style(style());
         bar.set_prefix(recipe.name);
-        let mut runs = Vec::new();
-        for seed in 1..=seeds {
-            runs.push(train_and_test(recipe, (&train, &test), epochs, seed, |loss| {
-                bar.set_message(format!("loss {loss:.4}"));
-                bar.inc(1);
-            })?);
-        }
+        let runs = train_all(recipe, (&train, &test), epochs, seeds, |loss| {
+            bar.set_message(format!("loss {loss:.4}"));
+            bar.inc(1);
+        })?;
         bar.finish_and_clear();
         print_row(recipe.name, &runs, results.get(recipe.against));
         results.insert(recipe.name, runs);

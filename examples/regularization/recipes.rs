@@ -21,12 +21,13 @@ pub(crate) struct Recipe {
 }
 
 /// Plain ones first: others are compared with what they gave.
-pub(crate) const RECIPES: [Recipe; 7] = [
+pub(crate) const RECIPES: [Recipe; 8] = [
     Recipe { name: "plain", against: "plain", model: plain },
     Recipe { name: "dropout", against: "plain", model: dropout },
     Recipe { name: "DropConnect", against: "plain", model: drop_connect },
     Recipe { name: "batch norm", against: "plain", model: batch_norm },
-    Recipe { name: "fractional pooling", against: "plain", model: fractional_pooling },
+    Recipe { name: "plain pooling", against: "plain pooling", model: plain_pooling },
+    Recipe { name: "fractional pooling", against: "plain pooling", model: fractional_pooling },
     Recipe { name: "plain residual", against: "plain residual", model: residual },
     Recipe { name: "stochastic depth", against: "plain residual", model: stochastic_depth },
 ];
@@ -38,130 +39,89 @@ fn conv(filters: usize) -> Conv2d {
     Conv2d::new(filters, 3).padding(1)
 }
 
+/// A convolution without bias and batch norm.
+fn normed(filters: usize) -> Block {
+    Block::new().add(conv(filters).bias(false)).add(BatchNorm::new())
+}
+
+/// Two convolutions and poolings: 32 channels of 7 × 7.
+fn features(start: SequentialBuilder) -> SequentialBuilder {
+    let start = start.add(conv(16)).add(Relu).add(MaxPool2d::new(2));
+    start.add(conv(32)).add(Relu).add(MaxPool2d::new(2)).add(Flatten)
+}
+
 fn plain(start: SequentialBuilder) -> layerwise::Result<Sequential> {
-    start
-        .add(conv(16))
-        .add(Relu)
-        .add(MaxPool2d::new(2))
-        .add(conv(32))
-        .add(Relu)
-        .add(MaxPool2d::new(2))
-        .add(Flatten)
-        .add(Linear::new(128))
-        .add(Relu)
-        .add(Linear::new(10))
-        .build()
+    features(start).add(Linear::new(128)).add(Relu).add(Linear::new(10)).build()
 }
 
 /// A quarter of the convolutions' outputs, half of the hidden layer's.
 fn dropout(start: SequentialBuilder) -> layerwise::Result<Sequential> {
-    start
-        .add(conv(16))
-        .add(Relu)
-        .add(MaxPool2d::new(2))
-        .add(conv(32))
-        .add(Relu)
-        .add(MaxPool2d::new(2))
-        .add(Flatten)
-        .add(Dropout::drop(0.25))
-        .add(Linear::new(128))
-        .add(Relu)
-        .add(Dropout::drop(0.5))
-        .add(Linear::new(10))
-        .build()
+    let hidden = features(start).add(Dropout::drop(0.25)).add(Linear::new(128)).add(Relu);
+    hidden.add(Dropout::drop(0.5)).add(Linear::new(10)).build()
 }
 
 /// Half of the hidden layer's weights, for each sample others.
 fn drop_connect(start: SequentialBuilder) -> layerwise::Result<Sequential> {
-    start
-        .add(conv(16))
-        .add(Relu)
-        .add(MaxPool2d::new(2))
-        .add(conv(32))
-        .add(Relu)
-        .add(MaxPool2d::new(2))
-        .add(Flatten)
-        .add(DropConnect::new(128).drop(0.5).activation(Relu))
-        .add(Linear::new(10))
-        .build()
+    let hidden = features(start).add(DropConnect::new(128).drop(0.5).activation(Relu));
+    hidden.add(Linear::new(10)).build()
 }
 
 fn batch_norm(start: SequentialBuilder) -> layerwise::Result<Sequential> {
-    start
-        .add(conv(16).bias(false))
-        .add(BatchNorm::new())
-        .add(Relu)
-        .add(MaxPool2d::new(2))
-        .add(conv(32).bias(false))
-        .add(BatchNorm::new())
-        .add(Relu)
-        .add(MaxPool2d::new(2))
-        .add(Flatten)
-        .add(Linear::new(128).bias(false))
-        .add(BatchNorm::new())
-        .add(Relu)
-        .add(Linear::new(10))
-        .build()
+    let start = start.add(normed(16)).add(Relu).add(MaxPool2d::new(2));
+    let start = start.add(normed(32)).add(Relu).add(MaxPool2d::new(2)).add(Flatten);
+    let hidden = start.add(Linear::new(128).bias(false)).add(BatchNorm::new()).add(Relu);
+    hidden.add(Linear::new(10)).build()
 }
 
-/// Two poolings by √2 for each by 2, evenly spread: random sequences distort so small a network too much.
+/// Three convolutions and poolings: 28 × 28 becomes 19 × 19, 12 × 12 and 8 × 8.
+fn pooled<P: LayerSpec + 'static>(
+    start: SequentialBuilder,
+    pool: fn(usize) -> P,
+) -> layerwise::Result<Sequential> {
+    let start = start.add(conv(16)).add(Relu).add(pool(19));
+    let start = start.add(conv(32)).add(Relu).add(pool(12));
+    let start = start.add(conv(32)).add(Relu).add(pool(8)).add(Flatten);
+    start.add(Linear::new(128)).add(Relu).add(Linear::new(10)).build()
+}
+
+/// Regions that are always the same.
+fn plain_pooling(start: SequentialBuilder) -> layerwise::Result<Sequential> {
+    pooled(start, AdaptiveMaxPool2d::new)
+}
+
+/// Regions that are drawn for each pass; evenly spread, as random sequences distort so small images too much.
 fn fractional_pooling(start: SequentialBuilder) -> layerwise::Result<Sequential> {
-    let pool = || FractionalMaxPool2d::new(2f64.sqrt()).overlapping(true).pseudo_random(true);
-    start
-        .add(conv(16))
-        .add(Relu)
-        .add(pool())
-        .add(pool())
-        .add(conv(32))
-        .add(Relu)
-        .add(pool())
-        .add(pool())
-        .add(Flatten)
-        .add(Linear::new(128))
-        .add(Relu)
-        .add(Linear::new(10))
-        .build()
+    let pool = |size| FractionalMaxPool2d::to_size(size).overlapping(true).pseudo_random(true);
+    pooled(start, pool)
 }
 
-fn body() -> Block {
-    Block::new()
-        .add(conv(16).bias(false))
-        .add(BatchNorm::new())
-        .add(Relu)
-        .add(conv(16).bias(false))
-        .add(BatchNorm::new())
+/// Two residual blocks of 14 × 14 and four of 7 × 7, each with a ReLU behind it.
+fn blocks<B: LayerSpec + 'static>(
+    start: SequentialBuilder,
+    block: fn(Block) -> B,
+) -> layerwise::Result<Sequential> {
+    let mut model = start.add(normed(16)).add(Relu);
+    for blocks in [2, 4] {
+        model = model.add(MaxPool2d::new(2));
+        for _ in 0..blocks {
+            let body = Block::new().add(normed(16)).add(Relu).add(normed(16));
+            model = model.add(block(body)).add(Relu);
+        }
+    }
+    model.add(Flatten).add(Linear::new(10)).build()
 }
 
-/// Four residual blocks, two of them at each size.
 fn residual(start: SequentialBuilder) -> layerwise::Result<Sequential> {
-    let block = || Block::new().add(Residual::new(body())).add(Relu);
-    blocks(start, block)
+    blocks(start, Residual::new)
 }
 
-/// The same with bodies that survive with probability 7/8, 6/8, 5/8, 4/8.
+/// The bodies survive with probability 11/12, 10/12, … 6/12.
 fn stochastic_depth(start: SequentialBuilder) -> layerwise::Result<Sequential> {
-    let block = || Block::new().add(StochasticDepth::new(body())).add(Relu);
-    blocks(start, block)
-}
-
-fn blocks(start: SequentialBuilder, block: fn() -> Block) -> layerwise::Result<Sequential> {
-    start
-        .add(conv(16).bias(false))
-        .add(BatchNorm::new())
-        .add(Relu)
-        .add(MaxPool2d::new(2))
-        .add(block())
-        .add(block())
-        .add(MaxPool2d::new(2))
-        .add(block())
-        .add(block())
-        .add(Flatten)
-        .add(Linear::new(10))
-        .build()
+    blocks(start, StochasticDepth::new)
 }
 
 /// Trains one network and returns its accuracy on `test`, in %. `each` sees the loss of every step.
-pub(crate) fn train_and_test(
+fn train_and_test(
     recipe: &Recipe,
     (train, test): (&Dataset, &Dataset),
     epochs: u64,
@@ -181,6 +141,28 @@ pub(crate) fn train_and_test(
         })?;
     }
     Ok(100.0 * accuracy(&model, test)?)
+}
+
+/// [`train_and_test`] for seeds from 1 to `seeds`, two at a time, each on a thread of its own: networks so small gain
+/// little from a second one. `each` may be called by both.
+pub(crate) fn train_all(
+    recipe: &Recipe,
+    data: (&Dataset, &Dataset),
+    epochs: u64,
+    seeds: u64,
+    each: impl Fn(f32) + Sync,
+) -> Result<Vec<f64>, Failure> {
+    let run = |seed| train_and_test(recipe, data, epochs, seed, &each);
+    let pool = || rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    let half = |first: u64| -> Result<Vec<f64>, Failure> {
+        Ok(pool()?.install(|| (first..=seeds).step_by(2).map(run).collect::<Result<_, _>>())?)
+    };
+    let (odd, even) = std::thread::scope(|scope| {
+        let even = scope.spawn(|| half(2));
+        (half(1), even.join())
+    });
+    let (odd, even) = (odd?, even.map_err(|_| "a thread panicked")??);
+    Ok((0..seeds as usize).map(|i| if i % 2 == 0 { odd[i / 2] } else { even[i / 2] }).collect())
 }
 
 /// Steps of an epoch.
