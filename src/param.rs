@@ -192,6 +192,11 @@ impl<F: Scalar> Param<F> {
         assign(self.value_mut(), value)
     }
 
+    /// Takes these elements, as many as it has, in row-major order.
+    pub(crate) fn replace(&mut self, values: Vec<F>) {
+        replace(self.value_mut(), values);
+    }
+
     /// The value in row-major order, to be replaced.
     pub(crate) fn as_slice_mut(&mut self) -> &mut [F] {
         self.value_mut().as_slice_mut().expect("Param keeps row-major order")
@@ -331,6 +336,11 @@ impl<F: Scalar> Param<F> {
     }
 }
 
+/// Puts elements in the place of others without a copy.
+fn replace<F: Scalar>(array: &mut ArrayD<F>, values: Vec<F>) {
+    *array = ArrayD::from_shape_vec(array.raw_dim(), values).expect("as many elements as before");
+}
+
 fn assign<F: Scalar>(into: &mut ArrayD<F>, value: View<'_, F>) -> Result<(), ShapeError> {
     if into.shape() != value.shape() {
         return Err(ShapeError::new(Shape::from(into.shape()).to_string(), value.shape()));
@@ -426,6 +436,11 @@ impl<F: Scalar> Buffer<F> {
     /// The value in row-major order.
     pub fn as_slice(&self) -> &[F] {
         self.value.as_slice().expect("Buffer keeps row-major order")
+    }
+
+    /// Takes these elements, as many as it has, in row-major order.
+    pub(crate) fn replace(&mut self, values: Vec<F>) {
+        replace(&mut self.value, values);
     }
 
     /// The value in row-major order, to be changed.

@@ -70,6 +70,14 @@ pub enum EntryMut<'a, F: Scalar = f32> {
 }
 
 impl<'a, F: Scalar> EntryMut<'a, F> {
+    /// Takes these elements, as many as it has, in row-major order.
+    pub(crate) fn replace(self, values: Vec<F>) {
+        match self {
+            Self::Param(param) => param.replace(values),
+            Self::Buffer(buffer) => buffer.replace(values),
+        }
+    }
+
     pub(crate) fn into_slice_mut(self) -> &'a mut [F] {
         match self {
             Self::Param(param) => param.as_slice_mut(),

@@ -83,6 +83,19 @@ impl Dtype {
         }
     }
 
+    /// Appends the elements of these bytes; returns whether all are finite.
+    pub(super) fn append<F: Scalar>(self, bytes: &[u8], out: &mut Vec<F>) -> bool {
+        let half = |x: f32| F::lit(f64::from(x));
+        match self {
+            Self::F64 => convert::append(bytes, out, |b| F::lit(f64::from_le_bytes(b))),
+            Self::F32 => convert::append(bytes, out, |b| half(f32::from_le_bytes(b))),
+            Self::F16 => convert::append(bytes, out, |b| half(f16_to_f32(u16::from_le_bytes(b)))),
+            Self::BF16 => convert::append(bytes, out, |b| half(bf16_to_f32(u16::from_le_bytes(b)))),
+            // Eight bits have factors, which are elsewhere; others were refused: see `is_read`.
+            _ => false,
+        }
+    }
+
     /// Appends the elements, rounded to nearest.
     pub(super) fn encode<F: Scalar>(self, values: &[F], out: &mut Vec<u8>) {
         // Halves go through `f32`, as in PyTorch.

@@ -45,10 +45,11 @@ struct Fields {
 }
 
 impl Header {
-    /// Reads and checks the head of the file `bytes`, noting every problem. `None` if nothing more can be said.
-    pub(super) fn read(bytes: &[u8], problems: &mut FileProblems) -> Option<Self> {
-        let end = json_end(bytes, problems)?;
-        let json = &bytes[LENGTH..end];
+    /// Checks the head of a file of `len` bytes, noting every problem. `head`: the file, or as much of it as [`json_end`] says.
+    /// `None` if nothing more can be said.
+    pub(super) fn read(head: &[u8], len: usize, problems: &mut FileProblems) -> Option<Self> {
+        let end = json_end(head, len, problems)?;
+        let json = &head[LENGTH..end];
         if let Err(error) = std::str::from_utf8(json) {
             let at = error.valid_up_to();
             problems.add(None, || format!("header: needs UTF-8, but byte {at} is none"));
@@ -70,7 +71,7 @@ impl Header {
             return None;
         }
         header.check_names(json, problems);
-        header.check_places(json, bytes.len() - end, problems);
+        header.check_places(json, len - end, problems);
         header.entries.sort_unstable_by(|a, b| compare(json, a.name, b.name));
         Some(header)
     }
@@ -188,15 +189,14 @@ fn compare(json: &[u8], a: Span, b: Span) -> Ordering {
     a.string(json).cmp(&b.string(json))
 }
 
-/// Where the JSON ends, if there is so much.
-fn json_end(bytes: &[u8], problems: &mut FileProblems) -> Option<usize> {
-    let Some(&length) = bytes.first_chunk::<LENGTH>() else {
-        let got = bytes.len();
+/// Where the JSON of a file of `len` bytes ends, if there is so much. `head`: the file, or at least its first eight bytes.
+pub(super) fn json_end(head: &[u8], len: usize, problems: &mut FileProblems) -> Option<usize> {
+    let Some(&length) = head.first_chunk::<LENGTH>() else {
         problems
-            .add(None, || format!("needs at least {LENGTH} bytes, got {got}; the file is cut off"));
+            .add(None, || format!("needs at least {LENGTH} bytes, got {len}; the file is cut off"));
         return None;
     };
-    let (length, rest) = (u64::from_le_bytes(length), bytes.len() - LENGTH);
+    let (length, rest) = (u64::from_le_bytes(length), len - LENGTH);
     if length > LIMIT {
         problems.add(None, || {
             format!(

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::WeightsFile;
 use super::header::Entry;
 use super::problem::FileProblems;
+use super::stream::{Stream, Values};
 use crate::{Result, Scalar, Sequential, Shape, Visitor, VisitorMut};
 
 /// What a load did. Names are the model's, but for what was left over.
@@ -37,7 +38,7 @@ pub struct Mismatched {
 }
 
 /// For each parameter and buffer of a model, in its order, what is loaded into it.
-type Sources = Vec<Option<Entry>>;
+pub(super) type Sources = Vec<Option<Entry>>;
 
 /// Loading checks everything before it changes anything. PyTorch's `num_batches_tracked`, of which this crate has no need, is
 /// passed over.
@@ -67,6 +68,14 @@ impl<F: Scalar> Sequential<F> {
     /// # Ok::<(), layerwise::Error>(())
     /// ```
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<Loaded> {
+        let path = path.as_ref();
+        if let Some(mut stream) = Stream::open(path)? {
+            let (sources, mut loaded) = match_all(self, &stream.weights)?;
+            if let Some(values) = stream.read(&sources)? {
+                replace(self, values, &mut loaded);
+                return Ok(loaded);
+            }
+        }
         self.load_weights(&WeightsFile::open(path)?)
     }
 
@@ -83,11 +92,7 @@ impl<F: Scalar> Sequential<F> {
     /// # Errors
     /// [`crate::Error::Weights`], as there.
     pub fn load_weights(&mut self, weights: &WeightsFile<'_>) -> Result<Loaded> {
-        let mut problems = weights.problems();
-        let (sources, mut loaded) =
-            match_names(self, weights, |name| Some(name.into()), &mut problems);
-        note(&loaded, &mut problems);
-        problems.into_result()?;
+        let (sources, mut loaded) = match_all(self, weights)?;
         fill(self, weights, &sources, &mut loaded);
         Ok(loaded)
     }
@@ -127,6 +132,18 @@ impl<F: Scalar> Sequential<F> {
         fill(self, weights, &sources, &mut loaded);
         Ok(loaded)
     }
+}
+
+/// Finds for each parameter and buffer its tensor, and no tensor must be left over.
+fn match_all<F: Scalar>(
+    model: &Sequential<F>,
+    weights: &WeightsFile<'_>,
+) -> Result<(Sources, Loaded)> {
+    let mut problems = weights.problems();
+    let (sources, loaded) = match_names(model, weights, |name| Some(name.into()), &mut problems);
+    note(&loaded, &mut problems);
+    problems.into_result()?;
+    Ok((sources, loaded))
 }
 
 /// Finds for each parameter and buffer its tensor; notes tensors that cannot be used.
@@ -214,6 +231,22 @@ pub(super) fn fill<F: Scalar>(
     model.visit_mut(&mut VisitorMut::new(&mut |name, entry| {
         let Some(Some(source)) = sources.next() else { return };
         if !weights.decode(source, entry.into_slice_mut()) {
+            loaded.not_finite.push(name.to_string());
+        }
+    }));
+}
+
+/// Puts in what was read, array by array. Cannot fail: everything was checked.
+fn replace<F: Scalar>(
+    model: &mut Sequential<F>,
+    values: Vec<Option<Values<F>>>,
+    loaded: &mut Loaded,
+) {
+    let mut values = values.into_iter();
+    model.visit_mut(&mut VisitorMut::new(&mut |name, entry| {
+        let Some(Some(Values { values, finite })) = values.next() else { return };
+        entry.replace(values);
+        if !finite {
             loaded.not_finite.push(name.to_string());
         }
     }));

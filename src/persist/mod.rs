@@ -28,6 +28,7 @@ mod model;
 mod onnx;
 mod problem;
 mod save;
+mod stream;
 mod weights_file;
 
 pub use checkpoint::{

@@ -41,6 +41,8 @@ pub struct WeightsFile<'a> {
 enum Bytes<'a> {
     Borrowed(&'a [u8]),
     Owned(Vec<u8>),
+    /// What comes before the numbers: see [`super::stream`].
+    Head(Vec<u8>),
     #[cfg(feature = "mmap")]
     Mapped(crate::data::Map),
 }
@@ -106,8 +108,18 @@ impl<'a> WeightsFile<'a> {
     }
 
     fn new(bytes: Bytes<'a>, path: Option<&Path>) -> Result<Self> {
+        let len = bytes.get().len();
+        Self::checked(bytes, len, path)
+    }
+
+    /// A file of `len` bytes, of which only the head was read: its numbers are read by [`super::stream`].
+    pub(super) fn of_head(head: Vec<u8>, len: usize, path: &Path) -> Result<Self> {
+        Self::checked(Bytes::Head(head), len, Some(path))
+    }
+
+    fn checked(bytes: Bytes<'a>, len: usize, path: Option<&Path>) -> Result<Self> {
         let mut problems = FileProblems::new(path);
-        let header = Header::read(bytes.get(), &mut problems);
+        let header = Header::read(bytes.get(), len, &mut problems);
         problems.into_result()?;
         let header = header.expect("a file without problems has a header");
         Ok(Self { bytes, header, path: path.map(Path::to_path_buf) })
@@ -161,6 +173,11 @@ impl<'a> WeightsFile<'a> {
 
     pub(super) fn entries(&self) -> &[Entry] {
         &self.header.entries
+    }
+
+    /// Where a tensor's bytes begin in the file.
+    pub(super) fn place(&self, entry: &Entry) -> u64 {
+        self.header.end as u64 + entry.from
     }
 
     pub(super) fn find(&self, name: &str) -> Option<&Entry> {
@@ -227,7 +244,7 @@ impl Bytes<'_> {
     fn get(&self) -> &[u8] {
         match self {
             Self::Borrowed(bytes) => bytes,
-            Self::Owned(bytes) => bytes,
+            Self::Owned(bytes) | Self::Head(bytes) => bytes,
             #[cfg(feature = "mmap")]
             Self::Mapped(map) => map.as_ref(),
         }
