@@ -2,17 +2,41 @@
 //!
 //! Letters: a plane is `h × w`, its output `oh × ow`. A task is one plane.
 
+use std::sync::OnceLock;
+
 use super::elementwise::axpy;
 use super::parallel::{self, Cost, Read, Shared, Write};
 use super::reduce::{LANES, add_to, fold_lanes};
 use super::simd::multiversion;
 use crate::Scalar;
 
-/// First and end of each window of one axis.
-type Windows = Vec<(usize, usize)>;
+/// First and end of each window of one axis, in a table that the first pass makes: a layer costs nothing until then, whatever
+/// size a file says it has.
+#[derive(Debug, Clone)]
+struct Windows {
+    size: usize,
+    out: usize,
+    table: OnceLock<Vec<(usize, usize)>>,
+}
+
+impl Windows {
+    fn new(size: usize, out: usize) -> Self {
+        Self { size, out, table: OnceLock::new() }
+    }
+
+    fn len(&self) -> usize {
+        self.out
+    }
+
+    fn iter(&self) -> std::slice::Iter<'_, (usize, usize)> {
+        let (size, out) = (self.size, self.out);
+        let make = || (0..out).map(|i| (i * size / out, ((i + 1) * size).div_ceil(out))).collect();
+        self.table.get_or_init(make).iter()
+    }
+}
 
 /// Sizes of a pooling operation and its windows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Plan {
     input: [usize; 2],
     rows: Windows,
@@ -22,10 +46,7 @@ pub struct Plan {
 impl Plan {
     /// From `[height, width]` to `[height, width]`, neither with a 0.
     pub fn new(input: [usize; 2], output: [usize; 2]) -> Self {
-        let windows = |axis: usize| {
-            let (size, out) = (input[axis], output[axis]);
-            (0..out).map(|i| (i * size / out, ((i + 1) * size).div_ceil(out))).collect()
-        };
+        let windows = |axis: usize| Windows::new(input[axis], output[axis]);
         Self { input, rows: windows(0), columns: windows(1) }
     }
 
@@ -62,7 +83,7 @@ pub fn avg_forward<F: Scalar>(plan: &Plan, x: &[F], y: &mut [F], scratch: &mut [
             // Rows first: whole registers.
             line.copy_from_slice(&x[top * w..][..w]);
             x[(top + 1) * w..bottom * w].chunks_exact(w).for_each(|row| add_to(row, line));
-            for (y, &(left, right)) in y.iter_mut().zip(&plan.columns) {
+            for (y, &(left, right)) in y.iter_mut().zip(plan.columns.iter()) {
                 let count = ((bottom - top) * (right - left)) as f64;
                 *y = line[left..right].iter().copied().sum::<F>() / F::lit(count);
             }
@@ -82,7 +103,7 @@ pub fn avg_backward<F: Scalar>(plan: &Plan, dy: &[F], dx: &mut [F], scratch: &mu
         let rows = dy[i * out..][..out].chunks_exact(plan.columns.len());
         for (&(top, bottom), dy) in plan.rows.iter().zip(rows) {
             line.fill(F::zero());
-            for (&dy, &(left, right)) in dy.iter().zip(&plan.columns) {
+            for (&dy, &(left, right)) in dy.iter().zip(plan.columns.iter()) {
                 let share = dy / F::lit(((bottom - top) * (right - left)) as f64);
                 line[left..right].iter_mut().for_each(|line| *line += share);
             }

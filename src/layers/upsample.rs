@@ -1,6 +1,6 @@
 //! Images of another size.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::Pair;
 use super::door;
@@ -113,15 +113,8 @@ impl<F: Scalar> LayerSpec<F> for Upsample {
             return Err(Error::config("Upsample", "align_corners", "false unless bilinear", true));
         }
         let output = self.output([h, w])?;
-        let axis = |input, output| {
-            if self.bilinear {
-                Axis::linear(input, output, self.align_corners)
-            } else {
-                Axis::nearest(input, output)
-            }
-        };
-        let plan = Arc::new(Plan::new(axis(h, output[0]), axis(w, output[1])));
-        Ok(Box::new(UpsampleLayer { channels, input: [h, w], output, plan }))
+        let plan = Arc::new(OnceLock::new());
+        Ok(Box::new(UpsampleLayer { channels, input: [h, w], output, spec: *self, plan }))
     }
 }
 
@@ -131,7 +124,23 @@ pub struct UpsampleLayer<F: Scalar = f32> {
     channels: usize,
     input: [usize; 2],
     output: [usize; 2],
-    plan: Arc<Plan<F>>,
+    spec: Upsample,
+    /// Tables that the first pass makes: a layer costs nothing until then, whatever size a file says it has.
+    plan: Arc<OnceLock<Plan<F>>>,
+}
+
+impl<F: Scalar> UpsampleLayer<F> {
+    fn plan(&self) -> &Plan<F> {
+        let ([h, w], [oh, ow]) = (self.input, self.output);
+        let axis = |input, output| {
+            if self.spec.bilinear {
+                Axis::linear(input, output, self.spec.align_corners)
+            } else {
+                Axis::nearest(input, output)
+            }
+        };
+        self.plan.get_or_init(|| Plan::new(axis(h, oh), axis(w, ow)))
+    }
 }
 
 impl<F: Scalar> Layer<F> for UpsampleLayer<F> {
@@ -147,20 +156,19 @@ impl<F: Scalar> Layer<F> for UpsampleLayer<F> {
     }
 
     fn forward(&self, mut pass: Forward<'_, F>) -> Result<()> {
-        let x = door::slice(&pass.input);
-        let [scratch] =
-            pass.scratch.take([self.plan.scratch(x.len() / self.input.iter().product::<usize>())]);
-        door::fill(&mut pass.output, |y| resample::forward(&self.plan, &x, y, scratch));
+        let (x, plan) = (door::slice(&pass.input), self.plan());
+        let planes = x.len() / self.input.iter().product::<usize>();
+        let [scratch] = pass.scratch.take([plan.scratch(planes)]);
+        door::fill(&mut pass.output, |y| resample::forward(plan, &x, y, scratch));
         Ok(())
     }
 
     fn backward(&mut self, pass: Backward<'_, F>) -> Result<()> {
         let Some(mut grad_input) = pass.grad_input else { return Ok(()) };
-        let dy = door::slice(&pass.grad_output);
-        let [scratch] = pass
-            .scratch
-            .take([self.plan.scratch(dy.len() / self.output.iter().product::<usize>())]);
-        door::fill(&mut grad_input, |dx| resample::backward(&self.plan, &dy, dx, scratch));
+        let (dy, plan) = (door::slice(&pass.grad_output), self.plan());
+        let planes = dy.len() / self.output.iter().product::<usize>();
+        let [scratch] = pass.scratch.take([plan.scratch(planes)]);
+        door::fill(&mut grad_input, |dx| resample::backward(plan, &dy, dx, scratch));
         Ok(())
     }
 }
