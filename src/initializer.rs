@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ndarray::{ArrayD, IxDyn};
 
 use crate::seed::hash_name;
-use crate::{Error, Param, Result, Rng, Role, Scalar, Seed};
+use crate::{Buffer, Error, Param, Result, Rng, Role, Scalar, Seed};
 
 /// Fills a new parameter.
 ///
@@ -172,6 +172,27 @@ impl Init {
         Ok(Param::new(value, role))
     }
 
+    /// A new buffer called `name` with one value everywhere.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] if there is no memory for it.
+    pub(crate) fn buffer<F: Scalar>(
+        &self,
+        name: &str,
+        shape: &[usize],
+        value: F,
+    ) -> Result<Buffer<F>> {
+        #[cfg(feature = "serde")]
+        if let Some(blank) = &self.blank {
+            blank.check(name, shape)?;
+        }
+        let too_large = || Error::TooLarge { name: name.into(), shape: shape.into() };
+        let len = shape.iter().try_fold(1usize, |len, &axis| len.checked_mul(axis));
+        let len = len.ok_or_else(too_large)?;
+        Vec::<F>::new().try_reserve_exact(len).map_err(|_| too_large())?;
+        Ok(Buffer::filled(shape, value))
+    }
+
     /// A weight of this shape, `[out, in, ..kernel]`, and a bias `[out]` if asked for: what linear layers
     /// and convolutions learn.
     pub(crate) fn weight_and_bias<F: Scalar>(
@@ -191,11 +212,15 @@ impl Init {
 #[cfg(feature = "serde")]
 impl Blank {
     fn param<F: Scalar>(&self, name: &str, role: Role, shape: &[usize]) -> Result<Param<F>> {
+        self.check(name, shape)?;
+        Ok(Param::new(ArrayD::zeros(IxDyn(shape)), role))
+    }
+
+    /// Whether the file has it in this shape: nothing is allocated for what it only claims.
+    fn check(&self, name: &str, shape: &[usize]) -> Result<()> {
         let full = format!("{}{name}", self.path);
         match self.shapes.get(&full) {
-            Some(known) if known.dims() == shape => {
-                Ok(Param::new(ArrayD::zeros(IxDyn(shape)), role))
-            }
+            Some(known) if known.dims() == shape => Ok(()),
             known => {
                 let got = known.map_or("nothing".into(), |shape| shape.to_string());
                 let message =

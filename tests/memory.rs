@@ -7,6 +7,10 @@ use std::cell::Cell;
 use layerwise::data::{read_cifar10, read_cifar100, read_idx, read_npy};
 use layerwise::prelude::*;
 
+#[cfg(feature = "serde")]
+#[path = "memory/models.rs"]
+mod models;
+
 struct Measuring;
 
 thread_local! {

@@ -100,8 +100,8 @@ impl<F: Scalar> LayerSpec<F> for BatchNorm {
                 .then(|| init.param("weight", Role::Scale, fans, &Constant(1.0)))
                 .transpose()?,
             bias: self.affine.then(|| init.param("bias", Role::Shift, fans, &Zeros)).transpose()?,
-            running_mean: Buffer::filled(&shape, F::zero()),
-            running_var: Buffer::filled(&shape, F::one()),
+            running_mean: init.buffer("running_mean", &shape, F::zero())?,
+            running_var: init.buffer("running_var", &shape, F::one())?,
             input: input.clone(),
             eps: F::lit(self.eps),
             momentum: F::lit(self.momentum),

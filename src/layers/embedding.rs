@@ -38,17 +38,24 @@ use crate::{
 ///
 /// Starts from a standard normal distribution, as in PyTorch; Keras takes `U(±0.05)`.
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Embedding {
     vocabulary: usize,
     dim: usize,
     padding: Option<usize>,
+    #[cfg_attr(feature = "serde", serde(skip, default = "standard_normal"))]
     weight_init: Arc<dyn Initializer>,
+}
+
+/// What fills the vectors unless told otherwise.
+fn standard_normal() -> Arc<dyn Initializer> {
+    Arc::new(Normal::new(0.0, 1.0))
 }
 
 impl Embedding {
     /// Vectors of `dim` elements for the ids `0 .. vocabulary`, both at least 1.
     pub fn new(vocabulary: usize, dim: usize) -> Self {
-        Self { vocabulary, dim, padding: None, weight_init: Arc::new(Normal::new(0.0, 1.0)) }
+        Self { vocabulary, dim, padding: None, weight_init: standard_normal() }
     }
 
     /// An id that stands for nothing: its vector starts as 0 and gets no gradient. Default none.

@@ -45,6 +45,11 @@ use crate::{
 /// # Ok::<(), layerwise::Error>(())
 /// ```
 ///
+/// In a saved model (feature `serde`) stands the name alone, no file can hold a function: give it one with [`Lambda::kind`], and
+/// open the file with a registry that has the function
+#[cfg_attr(feature = "serde", doc = "([`crate::persist::Registry::add_lambda`]).")]
+#[cfg_attr(not(feature = "serde"), doc = "(`persist::Registry::add_lambda`).")]
+///
 /// # Errors
 /// Building fails with [`Error::Shape`] if [`Lambda::output_shape`] says so.
 #[derive(Clone)]
@@ -54,6 +59,9 @@ pub struct Lambda<F: Scalar = f32> {
     backward: Arc<Derivative<F>>,
     output_shape: Arc<ShapeRule>,
 }
+
+/// The kind of a function that was given no name.
+const UNNAMED: &str = "Lambda";
 
 /// `(x, y)`: writes `y`.
 type Function<F> = dyn Fn(View<'_, F>, ViewMut<'_, F>) + Send + Sync;
@@ -69,7 +77,7 @@ impl<F: Scalar> Lambda<F> {
         backward: impl Fn(View<'_, F>, View<'_, F>, View<'_, F>, ViewMut<'_, F>) + Send + Sync + 'static,
     ) -> Self {
         Self {
-            kind: "Lambda",
+            kind: UNNAMED,
             forward: Arc::new(forward),
             backward: Arc::new(backward),
             output_shape: Arc::new(|input| Ok(input.clone())),
@@ -100,10 +108,18 @@ impl<F: Scalar> Lambda<F> {
         self
     }
 
-    /// Name of the kind, for summaries and errors; default `Lambda`.
+    /// Name of the kind, for summaries, errors and files; default `Lambda`.
     pub fn kind(mut self, kind: &'static str) -> Self {
         self.kind = kind;
         self
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<F: Scalar> Lambda<F> {
+    /// What [`Lambda::kind`] said.
+    pub(crate) fn name(&self) -> &'static str {
+        self.kind
     }
 }
 
@@ -117,6 +133,17 @@ impl<F: Scalar> LayerSpec<F> for Lambda<F> {
     fn build(&self, input: &Shape, _init: &mut Init) -> Result<Box<dyn Layer<F>>> {
         (self.output_shape)(input).map_err(|cause| Error::shape(self.kind, cause))?;
         Ok(Box::new(LambdaLayer(self.clone())))
+    }
+
+    #[cfg(feature = "serde")]
+    fn record(&self) -> crate::persist::Record {
+        if self.kind == UNNAMED {
+            return crate::persist::Record::refused(
+                "it is a Lambda without a name; name it with Lambda::kind, and open the file with a Registry that has it (add_lambda)"
+                    .into(),
+            );
+        }
+        crate::persist::Record::of("Lambda", &serde_json::json!({ "name": self.kind }))
     }
 }
 

@@ -40,6 +40,7 @@ use crate::{
 /// ([`Rnn::weight_init`], [`Rnn::recurrent_init`]).
 #[doc(alias = "SimpleRNN")]
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Rnn {
     settings: Settings,
     relu: bool,
@@ -77,6 +78,7 @@ pub struct Rnn {
 /// # References
 /// Hochreiter & Schmidhuber 1997, with the forget gate of Gers, Schmidhuber & Cummins 2000; no peepholes.
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Lstm {
     settings: Settings,
 }
@@ -110,19 +112,24 @@ pub struct Lstm {
 /// Cho et al. 2014. As in PyTorch and Keras's default, `r` gates the product with the state, not the state itself, and `z`
 /// keeps the old state.
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Gru {
     settings: Settings,
 }
 
 /// What the three have in common.
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Settings {
     hidden: usize,
     sequences: bool,
     truncate: Option<usize>,
     bias: bool,
+    #[cfg_attr(feature = "serde", serde(skip))]
     weight_init: Option<Arc<dyn Initializer>>,
+    #[cfg_attr(feature = "serde", serde(skip))]
     recurrent_init: Option<Arc<dyn Initializer>>,
+    #[cfg_attr(feature = "serde", serde(skip))]
     bias_init: Option<Arc<dyn Initializer>>,
 }
 

@@ -43,7 +43,11 @@ pub use covariance::Covariance;
 pub use moments::{Moments, Per};
 pub use one_hot::OneHot;
 pub use projection::Projection;
+#[cfg(feature = "serde")]
+pub(crate) use projection::SavedProjection;
 pub use scalers::{ChannelMean, ChannelStandardize, FeatureStandardize, MeanImage, MinMax};
+#[cfg(feature = "serde")]
+pub(crate) use scaling::SavedScaling;
 pub use scaling::Scaling;
 pub use whitening::{Pca, Zca};
 

@@ -19,20 +19,25 @@ impl Per {
     /// # Errors
     /// [`Error::Preprocessing`] for samples without elements, or channels without an axis.
     pub(super) fn groups(self, sample: &Shape) -> Result<(usize, usize)> {
+        let (groups, run) = self.count(sample)?;
+        if Vec::<f64>::new().try_reserve_exact(groups).is_err() {
+            return Err(Error::Preprocessing(format!("samples {sample} are too large for memory")));
+        }
+        Ok((groups, run))
+    }
+
+    /// Like [`Per::groups`], without asking whether there is memory for them.
+    pub(super) fn count(self, sample: &Shape) -> Result<(usize, usize)> {
         let numel = sample.numel();
         if numel == 0 || (self == Self::Channel && sample.rank() == 0) {
             let needs =
                 if self == Self::Channel { "[channels, ..]" } else { "at least one element" };
             return Err(Error::Preprocessing(format!("samples need {needs}, got {sample}")));
         }
-        let (groups, run) = match self {
+        Ok(match self {
             Self::Element => (numel, 1),
             Self::Channel => (sample.dims()[0], numel / sample.dims()[0]),
-        };
-        if Vec::<f64>::new().try_reserve_exact(groups).is_err() {
-            return Err(Error::Preprocessing(format!("samples {sample} are too large for memory")));
-        }
-        Ok((groups, run))
+        })
     }
 }
 

@@ -147,6 +147,45 @@ impl<F: Scalar> LayerSpec<F> for Projection<F> {
     fn build(&self, _input: &Shape, _init: &mut Init) -> Result<Box<dyn Layer<F>>> {
         Ok(Box::new(self.clone()))
     }
+
+    #[cfg(feature = "serde")]
+    fn record(&self) -> crate::persist::Record {
+        let (input, output) = (self.input.clone(), self.output.clone());
+        crate::persist::Record::of("Projection", &SavedProjection { input, output })
+    }
+}
+
+/// A [`Projection`] whose numbers are among a file's weights.
+#[cfg(feature = "serde")]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub(crate) struct SavedProjection {
+    input: Shape,
+    output: Shape,
+}
+
+#[cfg(feature = "serde")]
+impl<F: Scalar> LayerSpec<F> for SavedProjection {
+    fn build(&self, _input: &Shape, init: &mut Init) -> Result<Box<dyn Layer<F>>> {
+        let (input, output) = (self.input.clone(), self.output.clone());
+        if input.numel() == 0 || output.numel() == 0 {
+            let text = format!("a projection needs elements, got {input} to {output}");
+            return Err(crate::Error::Preprocessing(text));
+        }
+        let (features, components) = (input.numel(), output.numel());
+        let buffer = |name, shape: &[usize]| init.buffer(name, shape, F::zero());
+        Ok(Box::new(Projection {
+            mean: buffer("mean", &[features])?,
+            weight: buffer("weight", &[components, features])?,
+            inverse: buffer("inverse", &[components, features])?,
+            eigenvalues: buffer("eigenvalues", &[features])?,
+            input,
+            output,
+        }))
+    }
+
+    fn record(&self) -> crate::persist::Record {
+        crate::persist::Record::of("Projection", self)
+    }
 }
 
 impl<F: Scalar> Layer<F> for Projection<F> {

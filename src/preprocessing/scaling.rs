@@ -145,6 +145,37 @@ impl<F: Scalar> LayerSpec<F> for Scaling<F> {
     fn build(&self, _input: &Shape, _init: &mut Init) -> Result<Box<dyn Layer<F>>> {
         Ok(Box::new(self.clone()))
     }
+
+    #[cfg(feature = "serde")]
+    fn record(&self) -> crate::persist::Record {
+        let per =
+            if self.shift().len() == self.shape.numel() { Per::Element } else { Per::Channel };
+        crate::persist::Record::of("Scaling", &SavedScaling { shape: self.shape.clone(), per })
+    }
+}
+
+/// A [`Scaling`] whose figures are among a file's weights.
+#[cfg(feature = "serde")]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub(crate) struct SavedScaling {
+    shape: Shape,
+    per: Per,
+}
+
+#[cfg(feature = "serde")]
+impl<F: Scalar> LayerSpec<F> for SavedScaling {
+    fn build(&self, _input: &Shape, init: &mut Init) -> Result<Box<dyn Layer<F>>> {
+        let shape = self.shape.clone();
+        // A file claims so many: none are made before it is seen to have them.
+        let (groups, _) = self.per.count(&shape)?;
+        let shift = init.buffer("shift", &[groups], F::zero())?;
+        let scale = init.buffer("scale", &[groups], F::one())?;
+        Ok(Box::new(Scaling { shape, shift, scale }))
+    }
+
+    fn record(&self) -> crate::persist::Record {
+        crate::persist::Record::of("Scaling", self)
+    }
 }
 
 impl<F: Scalar> Layer<F> for Scaling<F> {

@@ -7,6 +7,8 @@ use layerwise::{Entry, LayerSpec, SequentialBuilder, View, Visitor};
 
 use crate::support::{batched, bits, normal};
 
+#[cfg(feature = "serde")]
+mod saved;
 mod special;
 mod standard;
 

@@ -174,6 +174,18 @@ impl<F: Scalar, A: Activation + Clone + 'static> LayerSpec<F> for DropConnect<A>
             samples: self.samples,
         }))
     }
+
+    #[cfg(feature = "serde")]
+    fn record(&self) -> crate::persist::Record {
+        let mut record =
+            crate::persist::Record::of("DropConnect", &self.clone().activation(NoActivation));
+        // As data of its own, for any activation has a record and not every one is serde's.
+        let activation = LayerSpec::<F>::record(&self.activation);
+        if activation.kind() != "NoActivation" {
+            record.set_record("activation", &activation);
+        }
+        record
+    }
 }
 
 /// `y = x`: for a [`DropConnect`] without an activation.

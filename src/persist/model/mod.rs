@@ -26,6 +26,10 @@ const KEY: &str = "layerwise.model";
 /// The format that is written. Every one that ever was is read.
 const FORMAT: u32 = 1;
 
+/// The longest architecture, in bytes: five to ten thousand layers. What JSON becomes in memory is many times as long, so a file
+/// that is nothing but architecture must not be large.
+const LONGEST: usize = 1 << 20;
+
 /// The architecture, as JSON.
 #[derive(Debug, Serialize, Deserialize)]
 struct Architecture {
@@ -133,9 +137,7 @@ impl<F: Scalar> Sequential<F> {
         let layers = self.records();
         for NamedRecord { name, record } in &layers {
             record.each_missing(name.as_deref().unwrap_or_default(), &mut |place, what| {
-                problems.add(None, || {
-                    format!("layer {place}: cannot be recorded, for it is {what}; add a LayerSpec with a record")
-                });
+                problems.add(None, || format!("layer {place}: cannot be recorded, for {what}"));
             });
         }
         problems.into_result()?;
@@ -143,7 +145,18 @@ impl<F: Scalar> Sequential<F> {
         let architecture = Architecture { format: FORMAT, input, seed, layers };
         let json =
             serde_json::to_string(&architecture).expect("strings and numbers can be written");
+        let mut problems = FileProblems::new(path);
+        check_length(json.len(), &mut problems);
+        problems.into_result()?;
         Ok(vec![(KEY.into(), json)])
+    }
+}
+
+fn check_length(length: usize, problems: &mut FileProblems) {
+    if length > LONGEST {
+        problems.add(None, || {
+            format!("needs an architecture of at most {LONGEST} bytes, got {length}; save the weights alone")
+        });
     }
 }
 
@@ -156,6 +169,9 @@ fn build<F: Scalar>(file: &WeightsFile<'_>, registry: &Registry<F>) -> Result<Se
     let json = file.metadata(KEY).ok_or_else(|| {
         refuse("has weights and no architecture; build the model and load it, or save it with save_model".into())
     })?;
+    let mut problems = file.problems();
+    check_length(json.len(), &mut problems);
+    problems.into_result()?;
     let broken = |error: serde_json::Error| refuse(format!("architecture: {error}"));
     let Format { format } = serde_json::from_str(&json).map_err(broken)?;
     if format != FORMAT {

@@ -47,7 +47,12 @@ impl Record {
 
     /// Of a spec that says nothing of itself; `what` goes into the error.
     pub(crate) fn missing(what: String) -> Self {
-        Self { kind: String::new(), settings: Value::String(what) }
+        Self::refused(format!("it is {what}; add a LayerSpec with a record"))
+    }
+
+    /// Of a spec that cannot be saved: why not, and what to do.
+    pub(crate) fn refused(why: String) -> Self {
+        Self { kind: String::new(), settings: Value::String(why) }
     }
 
     /// Several layers, one after the other.
@@ -69,6 +74,11 @@ impl Record {
         if let Some(place) = self.settings.get_mut(setting) {
             *place = value.into();
         }
+    }
+
+    /// Puts another record in the place of a setting.
+    pub(crate) fn set_record(&mut self, setting: &str, record: &Record) {
+        self.set(setting, serde_json::to_value(record).expect("strings and values can be written"));
     }
 
     /// A layer of blocks: its settings, and each block under a name.

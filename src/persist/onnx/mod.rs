@@ -121,6 +121,13 @@ impl<F: Scalar> Export<F> {
         if let Some(layers) = record.layers() {
             return Ok(self.layers(&format!("{path}."), &layers, init, input, shape));
         }
+        match record.kind() {
+            "" => {
+                return Err("has no operator in ONNX, for nothing is known of it".into());
+            }
+            "Lambda" => return Err("Lambda has no operator in ONNX".into()),
+            _ => {}
+        }
         let spec = self.registry.spec(path, record)?;
         let layer = spec.build(shape, init).map_err(|error| error.to_string())?;
         let after = layer.output_shape(shape).map_err(|error| error.to_string())?;

@@ -35,12 +35,12 @@ macro_rules! made {
     };
 }
 
-fn cube<F: Scalar>() -> Lambda<F> {
-    Lambda::elementwise(|x: F| x * x * x, |x| F::lit(3.0) * x * x)
+pub(super) fn cube<F: Scalar>() -> Lambda<F> {
+    Lambda::elementwise(|x: F| x * x * x, |x| F::lit(3.0) * x * x).kind("Cube")
 }
 
 /// The last axis summed up.
-fn sums<F: Scalar>() -> Lambda<F> {
+pub(super) fn sums<F: Scalar>() -> Lambda<F> {
     Lambda::new(
         |x: View<'_, F>, mut y: ViewMut<'_, F>| y.assign(&x.sum_axis(Axis(x.ndim() - 1))),
         |x, _, dy, mut dx| dx.assign(&dy.insert_axis(Axis(x.ndim() - 1))),
@@ -50,6 +50,7 @@ fn sums<F: Scalar>() -> Lambda<F> {
             input.dims().split_last().ok_or_else(|| ShapeError::new("an axis", input))?;
         Ok(rest.into())
     })
+    .kind("Sums")
 }
 
 /// A body with all that a container has to look after: statistics, masks, freezing.

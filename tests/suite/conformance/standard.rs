@@ -6,7 +6,8 @@ use super::*;
 
 /// Makes ids of numbers, so that an embedding can stand in the table. A step function: its derivative is 0.
 #[derive(Debug, Clone)]
-struct Ids(usize);
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(super) struct Ids(usize);
 
 impl<F: Scalar> Layer<F> for Ids {
     fn kind(&self) -> &'static str {
@@ -36,6 +37,11 @@ impl<F: Scalar> Layer<F> for Ids {
 impl<F: Scalar> LayerSpec<F> for Ids {
     fn build(&self, _input: &Shape, _init: &mut Init) -> layerwise::Result<Box<dyn Layer<F>>> {
         Ok(Box::new(self.clone()))
+    }
+
+    #[cfg(feature = "serde")]
+    fn record(&self) -> layerwise::persist::Record {
+        layerwise::persist::Record::of("Ids", self)
     }
 }
 

@@ -248,6 +248,64 @@ fn layers_that_cannot_be_saved_are_all_named() {
     );
 }
 
+#[test]
+fn functions_are_saved_by_name_and_say_so_if_they_have_none() {
+    let square = || Lambda::elementwise(|x: f32| x * x, |x| 2.0 * x);
+    let unnamed = Sequential::builder([3]).add(Block::new().add(square())).build();
+    assert_eq!(
+        text(unnamed.expect("it fits").model_to_bytes()),
+        "bytes: layer 0.0: cannot be recorded, for it is a Lambda without a name; \
+         name it with Lambda::kind, and open the file with a Registry that has it (add_lambda)"
+    );
+    // A name that a layer has is still a function's.
+    let model = Sequential::builder([3]).add(square().kind("Relu")).build().expect("it fits");
+    let bytes = model.model_to_bytes().expect("saved");
+    assert_eq!(
+        text(Sequential::<f32>::from_bytes(&bytes)),
+        "bytes: layer 0: needs the function Relu, a Lambda; \
+         add it to a Registry with add_lambda and open the file with that"
+    );
+    let registry = Registry::new().add_lambda(square().kind("Relu"));
+    let opened = Sequential::from_bytes_with(&bytes, &registry).expect("known");
+    let x = normal::<f32>(&[2, 3], 1);
+    assert_eq!(opened.predict(&x).expect("it fits"), x.mapv(|x| x * x));
+}
+
+#[test]
+fn an_activation_inside_a_layer_comes_back_or_is_named() {
+    let with =
+        |activation| Sequential::builder([3]).add(DropConnect::new(2).activation(activation));
+    let model = with(Scaled { by: 0.5 }).seed(2).build().expect("it fits");
+    let bytes = model.model_to_bytes().expect("saved");
+    let registry = Registry::<f32>::new().add_activation::<Scaled>("Scaled");
+    let opened = Sequential::from_bytes_with(&bytes, &registry).expect("known");
+    let x = normal::<f32>(&[2, 3], 1);
+    assert_eq!(opened.predict(&x).expect("it fits"), model.predict(&x).expect("it fits"));
+    assert_eq!(
+        text(Sequential::<f32>::from_bytes(&bytes)),
+        "bytes: layer 0: DropConnect: needs an activation that is known, got Scaled; \
+         add it to a Registry with add_activation and open the file with that"
+    );
+    let silent = Sequential::builder([3]).add(DropConnect::new(2).activation(Mute));
+    assert_eq!(
+        text(silent.build().expect("it fits").model_to_bytes()),
+        "bytes: layer 0.activation: cannot be recorded, for it is Mute; add a LayerSpec with a record"
+    );
+}
+
+/// An activation that says nothing of itself.
+#[derive(Debug, Clone)]
+struct Mute;
+
+impl Activation for Mute {
+    fn forward<F: Scalar>(&self, x: &[F], y: &mut [F]) {
+        y.copy_from_slice(x);
+    }
+    fn backward<F: Scalar>(&self, _x: &[F], _y: &[F], dy: &[F], dx: &mut [F]) {
+        dx.copy_from_slice(dy);
+    }
+}
+
 /// Some layer that is built.
 #[derive(Debug, Clone)]
 struct Boxed(Box<dyn Layer>);
