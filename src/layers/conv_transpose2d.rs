@@ -231,6 +231,24 @@ impl<F: Scalar> Layer<F> for ConvTranspose2dLayer<F> {
         KIND
     }
 
+    fn absorb_affine(&mut self, scale: &[F], shift: &[F]) -> bool {
+        let &[inputs, of_group, kh, kw] = self.weight.shape() else { return false };
+        let outputs = self.plan.geometry.channels;
+        if scale.len() != outputs || shift.len() != outputs || of_group == 0 {
+            return false;
+        }
+        // A row of each input for each output of its group.
+        let inputs_of_group = inputs / (outputs / of_group);
+        let rows = self.weight.as_slice_mut().chunks_mut((kh * kw).max(1));
+        for (row, weights) in rows.enumerate() {
+            let (input, output) = (row / of_group, row % of_group);
+            let scale = scale[input / inputs_of_group * of_group + output];
+            weights.iter_mut().for_each(|weight| *weight *= scale);
+        }
+        door::shift(&mut self.bias, scale, shift);
+        true
+    }
+
     fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {
         let Geometry { channels, filters, input: [oh, ow], output: [h, w], .. } =
             self.plan.geometry;

@@ -62,9 +62,15 @@ pub(crate) fn absorb<F: Scalar>(
     for (row, &scale) in weight.as_slice_mut().chunks_mut(row.max(1)).zip(scale) {
         row.iter_mut().for_each(|weight| *weight *= scale);
     }
-    let bias = bias.get_or_insert_with(|| Param::new(ArrayD::zeros(IxDyn(&[outputs])), Role::Bias));
+    self::shift(bias, scale, shift);
+    true
+}
+
+/// The bias of a layer whose outputs are multiplied and shifted from now on.
+pub(crate) fn shift<F: Scalar>(bias: &mut Option<Param<F>>, scale: &[F], shift: &[F]) {
+    let zeros = || Param::new(ArrayD::zeros(IxDyn(&[scale.len()])), Role::Bias);
+    let bias = bias.get_or_insert_with(zeros);
     for ((bias, &scale), &shift) in bias.as_slice_mut().iter_mut().zip(scale).zip(shift) {
         *bias = *bias * scale + shift;
     }
-    true
 }

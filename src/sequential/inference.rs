@@ -4,8 +4,9 @@ use super::{Node, Sequential, builder};
 use crate::{Result, Scalar, Shape};
 
 impl<F: Scalar> Sequential<F> {
-    /// The model in the form in which it predicts fastest: batch norm becomes part of the [`Linear`](crate::layers::Linear)
-    /// or [`Conv2d`](crate::layers::Conv2d) before it, layers that only act in training are left out, and activations are
+    /// The model in the form in which it predicts fastest: batch norm becomes part of the [`Linear`](crate::layers::Linear),
+    /// [`Conv2d`](crate::layers::Conv2d), [`Conv1d`](crate::layers::Conv1d) or
+    /// [`ConvTranspose2d`](crate::layers::ConvTranspose2d) before it, layers that only act in training are left out, and activations are
     /// fused with the layer before them where that can apply them ([`crate::Layer::applies_relu`]). Inside nested models too.
     ///
     /// Outputs are those of [`Sequential::predict`], but for rounding: within 1e-5 of the largest in `f32`. Layers keep their

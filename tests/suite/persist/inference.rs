@@ -137,3 +137,108 @@ fn norms_inside_branches_are_folded_too() {
     assert_eq!(names(&model.clone().into_inference().expect("it fits")), 6);
     same(model, &["Residual", "StochasticDepth", "Parallel", "Flatten", "Linear"], 1e-5);
 }
+
+/// Every layer that a norm can become part of, with and without a bias of its own, alone and in groups.
+#[test]
+fn a_norm_becomes_part_of_every_layer_that_multiplies() {
+    fn check<F: Scalar>(bound: f64) {
+        let norm = BatchNorm::new;
+        let image = || SequentialBuilder::<F>::new([4, 7, 6]);
+        let line = || SequentialBuilder::<F>::new([4, 15]);
+        let nets: Vec<(SequentialBuilder<F>, &[&str])> = vec![
+            (image().add(Conv2d::new(6, 3)).add(norm()).add(Relu), &["Conv2d", "Relu"]),
+            (
+                image().add(Conv2d::new(6, 3).bias(false)).add(norm()).add(Relu6),
+                &["Conv2d", "Relu6"],
+            ),
+            // Depthwise, with a multiplier too, and pointwise behind it.
+            (image().add(Conv2d::new(4, 3).groups(4).padding(1)).add(norm()), &["Conv2d"]),
+            (
+                image()
+                    .add(Conv2d::new(8, 3).groups(4).stride(2).bias(false))
+                    .add(norm())
+                    .add(Relu)
+                    .add(Conv2d::new(5, 1).bias(false))
+                    .add(norm().affine(false)),
+                &["Conv2d", "Relu", "Conv2d"],
+            ),
+            (image().add(Conv2d::new(6, 3).groups(2).dilation(2)).add(norm()), &["Conv2d"]),
+            // By way of Winograd's transform, and by another.
+            (image().add(Conv2d::new(18, 3).padding(1)).add(norm()), &["Conv2d"]),
+            (line().add(Conv1d::new(6, 3)).add(norm()).add(Relu), &["Conv1d", "Relu"]),
+            (
+                line().add(Conv1d::new(6, 4).groups(2).stride(2).bias(false)).add(norm()),
+                &["Conv1d"],
+            ),
+            (image().add(ConvTranspose2d::new(6, 3).stride(2)).add(norm()), &["ConvTranspose2d"]),
+            (
+                image().add(ConvTranspose2d::new(6, 2).stride(2).groups(2).bias(false)).add(norm()),
+                &["ConvTranspose2d"],
+            ),
+            (image().add(ConvTranspose2d::new(4, 3).groups(4)).add(norm()), &["ConvTranspose2d"]),
+            (image().add(Flatten).add(Linear::new(9)).add(norm()), &["Flatten", "Linear"]),
+            (
+                image().add(Flatten).add(Linear::new(9).bias(false)).add(norm()),
+                &["Flatten", "Linear"],
+            ),
+            // Two norms in a row: both.
+            (image().add(Conv2d::new(3, 2)).add(norm()).add(norm()), &["Conv2d"]),
+            // Inside of nested blocks, to any depth.
+            (
+                image().add(Block::new().add(Block::new().add(Conv2d::new(3, 2)).add(norm()))),
+                &["Sequential"],
+            ),
+        ];
+        for (builder, kinds) in nets {
+            let kinds = [kinds, &["Flatten", "Linear"]].concat();
+            let builder = builder.add(Flatten).add(Linear::new(3)).seed(2);
+            let model = trained(builder.build().expect("it fits"));
+            let norms = |model: &Sequential<F>| {
+                state(model).iter().filter(|(name, _)| name.ends_with("running_mean")).count()
+            };
+            assert!(norms(&model) > 0);
+            assert_eq!(norms(&model.clone().into_inference().expect("it fits")), 0, "{kinds:?}");
+            same(model, &kinds, bound);
+        }
+    }
+    check::<f32>(1e-5);
+    check::<f64>(1e-13);
+}
+
+/// What a norm cannot become part of, it stays behind.
+#[test]
+fn a_norm_stays_where_nothing_before_it_multiplies() {
+    let conv = || Conv2d::new(4, 3).padding(1);
+    let image = || Sequential::builder([4, 6, 6]);
+    let nets: Vec<(SequentialBuilder, &[&str])> = vec![
+        (
+            image().add(Residual::new(Block::new().add(conv()))).add(BatchNorm::new()),
+            &["Residual", "BatchNorm"],
+        ),
+        (image().add(conv()).add(Relu).add(BatchNorm::new()), &["Conv2d", "Relu", "BatchNorm"]),
+        (
+            image().add(conv()).add(MaxPool2d::new(2)).add(BatchNorm::new()),
+            &["Conv2d", "MaxPool2d", "BatchNorm"],
+        ),
+        (image().add(Block::new().add(conv())).add(BatchNorm::new()), &["Sequential", "BatchNorm"]),
+        // Another order of the channels.
+        (
+            image().add(conv()).add(Permute::new([1, 0, 2])).add(BatchNorm::new()),
+            &["Conv2d", "Permute", "BatchNorm"],
+        ),
+    ];
+    for (builder, kinds) in nets {
+        let kinds = [kinds, &["Flatten", "Linear"]].concat();
+        let model = builder.add(Flatten).add(Linear::new(3)).build().expect("it fits");
+        same(trained(model), &kinds, 1e-5);
+    }
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn the_inference_form_comes_back_from_a_file() {
+    let model = trained(everything::<f32>(3)).into_inference().expect("it fits");
+    let opened = Sequential::from_bytes(&model.model_to_bytes().expect("saved")).expect("whole");
+    let x = normal::<f32>(&batched(5, model.input_shape()), 7);
+    assert_eq!(opened.predict(&x).expect("it fits"), model.predict(&x).expect("it fits"));
+}
