@@ -66,9 +66,21 @@ fn a_mapped_file_gives_the_same_bits() {
 #[cfg(unix)]
 #[test]
 fn saves_where_it_is_told_to() {
-    let Some(path) = std::env::var_os("LAYERWISE_TEST_SAVE") else { return };
-    let error = large(2).save(&path).expect_err("it may not");
-    println!("said: {}", action_and_path(&error));
+    use layerwise::persist::{Checkpoint, CheckpointFolder};
+    let Some(path) = std::env::var_os("LAYERWISE_TEST_SAVE").map(std::path::PathBuf::from) else {
+        return;
+    };
+    let (model, optimizer) = (large(2), ModelOptimizer::new(Sgd::new(), 0.1));
+    let checkpoint = Checkpoint::of(&model, &optimizer);
+    let mut tried = vec![model.save(&path), checkpoint.save(&path)];
+    #[cfg(feature = "serde")]
+    tried.push(model.save_model(&path));
+    for result in tried {
+        println!("said: {}", action_and_path(&result.expect_err("it may not")));
+    }
+    let folder = CheckpointFolder::open(path.parent().expect("a folder")).expect("readable");
+    assert!(folder.save(&checkpoint).is_err());
+    assert_eq!(folder.latest().expect("readable"), None);
 }
 
 /// Runs [`saves_where_it_is_told_to`] by way of a shell; returns what it said.
@@ -87,8 +99,13 @@ fn save_under(limits: &str, path: &std::path::Path, user: Option<u32>) -> String
     let output = command.output().expect("a shell");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    let said = text.lines().find_map(|line| line.split_once("said: ")).expect("it said something");
-    said.1.into()
+    // Every way of writing says the same.
+    let mut said: Vec<&str> =
+        text.lines().filter_map(|line| Some(line.split_once("said: ")?.1)).collect();
+    assert_eq!(said.len(), 2 + usize::from(cfg!(feature = "serde")), "{text}");
+    said.dedup();
+    assert_eq!(said.len(), 1, "{text}");
+    said[0].into()
 }
 
 /// A limit on the size of files stands for the disk: the write fails halfway.
