@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::Ensemble;
 use crate::error::ensure;
+use crate::persist::{PartReader, PartWriter, Resumable};
 use crate::training::{Callback, Run, Weights};
 use crate::{Error, Result, Scalar, Sequential};
 
@@ -178,6 +179,39 @@ impl<F: Scalar> Callback<F> for Snapshots<F> {
             self.taken_at = run.optimizer.steps();
             self.take(run.model)?;
         }
+        Ok(())
+    }
+
+    fn resumable(&mut self) -> Option<(&'static str, &mut dyn Resumable<F>)> {
+        Some(("Snapshots", self))
+    }
+}
+
+/// All snapshots, or the names of their files.
+impl<F: Scalar> Resumable<F> for Snapshots<F> {
+    fn save_state<'a>(&'a self, out: &mut PartWriter<'a, F>) {
+        out.value("taken", self.taken);
+        out.value("taken_at", self.taken_at);
+        out.value("kept", self.kept.len());
+        for (i, kept) in self.kept.iter().enumerate() {
+            out.inside(&i.to_string(), |out| match kept {
+                Kept::Memory(weights) => weights.save_state(out),
+                Kept::File(path) => out.value("file", path.display()),
+            });
+        }
+    }
+
+    fn load_state(&mut self, saved: &mut PartReader<'_, F>) -> Result<()> {
+        let read = |i: usize| {
+            let saved = saved.inside(&i.to_string());
+            Ok(match saved.option::<PathBuf>("file")? {
+                Some(path) => Kept::File(path),
+                None => Kept::Memory(Weights::load_state(&saved)?),
+            })
+        };
+        let kept = (0..saved.value("kept")?).map(read).collect::<Result<Vec<_>>>()?;
+        (self.taken, self.taken_at, self.kept) =
+            (saved.value("taken")?, saved.value("taken_at")?, kept);
         Ok(())
     }
 }

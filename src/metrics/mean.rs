@@ -1,7 +1,7 @@
 //! A running mean.
 
 /// A mean over samples, of batches' means.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
 pub(crate) struct Mean {
     total: f64,
     samples: usize,
@@ -17,6 +17,16 @@ impl Mean {
     /// NaN if nothing was added.
     pub(crate) fn value(&self) -> f64 {
         self.total / self.samples as f64
+    }
+
+    /// What it goes on from: the total and the samples.
+    pub(crate) fn parts(&self) -> (f64, usize) {
+        (self.total, self.samples)
+    }
+
+    /// Goes on from its parts.
+    pub(crate) fn of_parts((total, samples): (f64, usize)) -> Self {
+        Self { total, samples }
     }
 
     pub(crate) fn samples(&self) -> usize {

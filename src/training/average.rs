@@ -341,4 +341,8 @@ impl<F: Scalar> Callback<F> for Average<F> {
         self.swap_out(run)?;
         if self.keep && self.count > 0 && !run.has_failed() { self.swap(run.model) } else { Ok(()) }
     }
+
+    fn resumable(&mut self) -> Option<(&'static str, &mut dyn Resumable<F>)> {
+        Some(("Average", self))
+    }
 }

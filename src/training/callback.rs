@@ -2,6 +2,7 @@
 
 use super::{EpochRecord, History, StepRecord};
 use crate::optimizers::ModelOptimizer;
+use crate::persist::{CheckpointFolder, Resumable, SavedCheckpoint};
 use crate::{Error, Result, Scalar, Sequential};
 
 /// Takes part in [`super::Trainer::fit_with`]: is told what happens, may change model and optimizer between steps, and may
@@ -113,6 +114,52 @@ pub trait Callback<F: Scalar = f32> {
         Ok(())
     }
 
+    /// The checkpoint that the run goes on from, if this callback has one, as [`super::Checkpoints`] does. Asked before
+    /// `fit_begin`, which then sees the model and the history of the run before.
+    ///
+    /// # Errors
+    /// Whatever shall end the run before it begins.
+    fn resume(&mut self) -> Result<Option<SavedCheckpoint<'static>>> {
+        Ok(None)
+    }
+
+    /// A name for this kind of callback, and what of it belongs in a checkpoint; default nothing. When a run goes on, it is
+    /// put back after `fit_begin`, and after `epoch_begin` if the run was cut inside an epoch.
+    ///
+    /// ```
+    /// use layerwise::persist::{PartReader, PartWriter, Resumable};
+    /// use layerwise::prelude::*;
+    /// use layerwise::training::Run;
+    ///
+    /// /// Counts batches, over an interruption too.
+    /// #[derive(Debug, Default)]
+    /// struct Count(u64);
+    ///
+    /// impl Resumable for Count {
+    ///     fn save_state<'a>(&'a self, out: &mut PartWriter<'a>) {
+    ///         out.value("count", self.0);
+    ///     }
+    ///     fn load_state(&mut self, saved: &mut PartReader<'_>) -> Result<()> {
+    ///         self.0 = saved.value("count")?;
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// impl Callback for Count {
+    ///     fn batch_end(&mut self, _run: &mut Run<'_>) -> Result<()> {
+    ///         self.0 += 1;
+    ///         Ok(())
+    ///     }
+    ///     fn resumable(&mut self) -> Option<(&'static str, &mut dyn Resumable)> {
+    ///         Some(("Count", self))
+    ///     }
+    /// }
+    /// assert_eq!(Count(3).resumable().unwrap().0, "Count");
+    /// ```
+    fn resumable(&mut self) -> Option<(&'static str, &mut dyn Resumable<F>)> {
+        None
+    }
+
     /// A step failed; model and optimizer are as they were before it. The first callback that does not say
     /// [`Rescue::Fail`] decides.
     fn step_failed(&mut self, error: &Error, run: &mut Run<'_, F>) -> Rescue {
@@ -150,6 +197,16 @@ pub struct Run<'a, F: Scalar = f32> {
     pub plan: &'a Plan,
     pub(super) stop: &'a mut Option<String>,
     pub(super) failed: bool,
+    pub(super) tried: u64,
+    pub(super) resumed: bool,
+    pub(super) requests: &'a mut Vec<Request>,
+}
+
+/// A checkpoint that a callback wants.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) folder: CheckpointFolder,
+    pub(super) score: Option<f64>,
 }
 
 impl<F: Scalar> Run<'_, F> {
@@ -168,6 +225,23 @@ impl<F: Scalar> Run<'_, F> {
     /// Whether the run ends by an error, in [`Callback::validation_end`] and [`Callback::fit_end`].
     pub fn has_failed(&self) -> bool {
         self.failed
+    }
+
+    /// Whether the run goes on from a checkpoint.
+    pub fn is_resumed(&self) -> bool {
+        self.resumed
+    }
+
+    /// Batches so far, in all epochs and before an interruption too; those that a guard gave up count.
+    pub fn batches(&self) -> u64 {
+        self.tried
+    }
+
+    /// Asks for a checkpoint in this folder, with a score if it has one. It is written after the batch or, if the epoch is over,
+    /// after the epoch, when all callbacks have been told: with the state of each ([`Callback::resumable`]).
+    /// [`super::Checkpoints`] does this every so often.
+    pub fn save_checkpoint(&mut self, folder: &CheckpointFolder, score: Option<f64>) {
+        self.requests.push(Request { folder: folder.clone(), score });
     }
 
     /// The last step.

@@ -107,22 +107,12 @@ pub struct StoppingState<F: Scalar = f32> {
 impl<F: Scalar> Resumable<F> for EarlyStopping<F> {
     fn save_state<'a>(&'a self, out: &mut PartWriter<'a, F>) {
         out.value("waited", self.waited);
-        out.option("best", self.best.best.map(|(best, _)| best));
-        out.option("epoch", self.best.best.map(|(_, epoch)| epoch));
-        if let Some(weights) = &self.best.weights {
-            weights.save_state(out);
-        }
+        self.best.save_state(out);
     }
 
     fn load_state(&mut self, saved: &mut PartReader<'_, F>) -> Result<()> {
-        let weights = match saved.option::<usize>("arrays")? {
-            Some(_) => Some(Weights::load_state(saved)?),
-            None => None,
-        };
-        let (best, epoch): (Option<f64>, Option<u64>) =
-            (saved.option("best")?, saved.option("epoch")?);
-        let waited = saved.value("waited")?;
-        self.set_state(StoppingState { best: best.zip(epoch), waited, weights });
+        let (waited, (best, weights)) = (saved.value("waited")?, BestWeights::load_state(saved)?);
+        self.set_state(StoppingState { best, waited, weights });
         Ok(())
     }
 }
@@ -153,7 +143,13 @@ impl<F: Scalar> Callback<F> for EarlyStopping<F> {
     }
 
     fn fit_end(&mut self, run: &mut Run<'_, F>) -> Result<()> {
+        // What was put back was for this run.
+        self.keeps_state = false;
         if self.restore_best { self.best.restore(run) } else { Ok(()) }
+    }
+
+    fn resumable(&mut self) -> Option<(&'static str, &mut dyn Resumable<F>)> {
+        Some(("EarlyStopping", self))
     }
 }
 
@@ -228,7 +224,26 @@ impl<F: Scalar> Callback<F> for BestModel<F> {
     fn fit_end(&mut self, run: &mut Run<'_, F>) -> Result<()> {
         if self.restore { self.best.restore(run) } else { Ok(()) }
     }
+
+    fn resumable(&mut self) -> Option<(&'static str, &mut dyn Resumable<F>)> {
+        Some(("BestModel", self))
+    }
 }
+
+/// The best so far, with its weights.
+impl<F: Scalar> Resumable<F> for BestModel<F> {
+    fn save_state<'a>(&'a self, out: &mut PartWriter<'a, F>) {
+        self.best.save_state(out);
+    }
+
+    fn load_state(&mut self, saved: &mut PartReader<'_, F>) -> Result<()> {
+        (self.best.best, self.best.weights) = BestWeights::load_state(saved)?;
+        Ok(())
+    }
+}
+
+/// The best figure with its epoch, and that epoch's weights.
+type Best<F> = (Option<(f64, u64)>, Option<Weights<F>>);
 
 /// The best so far.
 #[derive(Debug, Clone)]
@@ -241,6 +256,25 @@ struct BestWeights<F: Scalar> {
 impl<F: Scalar> BestWeights<F> {
     fn new() -> Self {
         Self { monitor: Monitor::valid_loss(), best: None, weights: None }
+    }
+
+    fn save_state<'a>(&'a self, out: &mut PartWriter<'a, F>) {
+        out.option("best", self.best.map(|(best, _)| best));
+        out.option("epoch", self.best.map(|(_, epoch)| epoch));
+        // Those of a run before mean nothing.
+        if let Some(weights) = self.weights.as_ref().filter(|_| self.best.is_some()) {
+            weights.save_state(out);
+        }
+    }
+
+    fn load_state(saved: &PartReader<'_, F>) -> Result<Best<F>> {
+        let weights = match saved.option::<usize>("arrays")? {
+            Some(_) => Some(Weights::load_state(saved)?),
+            None => None,
+        };
+        let (best, epoch): (Option<f64>, Option<u64>) =
+            (saved.option("best")?, saved.option("epoch")?);
+        Ok((best.zip(epoch), weights))
     }
 
     /// Whether this epoch is better than the best by more than `by`; it is then the best.

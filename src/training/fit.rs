@@ -1,17 +1,14 @@
 //! A whole run: epochs, validation, callbacks.
 
-use super::callback::{Callback, Plan, Rescue, Run};
-use super::{EpochRecord, History, StepRecord, Trainer};
+use super::callback::{Callback, Plan};
+use super::session::Session;
+use super::{History, StepRecord, Trainer};
 use crate::data::{Loader, Targets};
 use crate::metrics::Mean;
-use crate::optimizers::ModelOptimizer;
 use crate::{Error, Loss, Result, Scalar, Sequential, ShapeError};
 
 /// Data to validate with, of any kind of loader.
 type Valid<'v, F, T> = Option<&'v mut dyn Loader<F, Targets = T>>;
-
-/// Callbacks, told in this order.
-type Callbacks<'s, 'c, F> = &'s mut [&'c mut dyn Callback<F>];
 
 impl<F: Scalar, L: Loss<F>> Trainer<L, F> {
     /// Trains for [`Trainer::epochs`] and returns every number of the run. After each epoch the loss and the trainer's
@@ -119,20 +116,41 @@ impl<F: Scalar, L: Loss<F>> Trainer<L, F> {
     where
         B: Loader<F, Targets: Targets<Target = L::Target>>,
     {
+        session.data = (train.count(), train.samples());
+        session.valid_epoch = valid.as_ref().map(|valid| valid.epoch());
+        let saved = session.resume(model, &mut self.optimizer)?;
+        if saved.is_some() {
+            session.position().go_to(train)?;
+            if let (Some(valid), Some(epoch)) = (&mut valid, session.valid_epoch) {
+                valid.set_epoch(epoch);
+            }
+        }
         session.emit(model, &mut self.optimizer, |callback, run| callback.fit_begin(run))?;
-        while session.goes_on() {
-            train.restart();
-            let begin = self.clock.read();
-            session.now =
-                EpochRecord { epoch: train.epoch() + 1, loss: f64::NAN, ..Default::default() };
+        // Cut inside an epoch: the rest of that comes first.
+        let mut inside = session.taken > 0;
+        if inside {
             session.emit(model, &mut self.optimizer, |callback, run| callback.epoch_begin(run))?;
+        }
+        if let Some(saved) = saved {
+            session.restore_callbacks(&saved)?;
+        }
+        while inside || session.goes_on() {
+            let begin = self.clock.read();
+            if !std::mem::take(&mut inside) {
+                train.restart();
+                session.begin_epoch(train.epoch());
+                session
+                    .emit(model, &mut self.optimizer, |callback, run| callback.epoch_begin(run))?;
+            }
             self.train_epoch(model, train, session)?;
             if let Some(valid) = &mut valid {
                 self.validate(model, &mut **valid, session)?;
+                session.valid_epoch = Some(valid.epoch());
             }
             session.now.seconds = begin.and_then(|begin| Some(self.clock.read()? - begin));
             session.emit(model, &mut self.optimizer, |callback, run| callback.epoch_end(run))?;
-            session.history.epochs.push(std::mem::take(&mut session.now));
+            session.end_epoch();
+            session.save(model, &self.optimizer)?;
         }
         Ok(())
     }
@@ -147,7 +165,6 @@ impl<F: Scalar, L: Loss<F>> Trainer<L, F> {
         B: Loader<F, Targets: Targets<Target = L::Target>>,
     {
         model.train();
-        let mut mean = Mean::default();
         while !session.is_full() {
             let Some(batch) = train.next_batch()? else { break };
             session.emit(model, &mut self.optimizer, |callback, run| callback.batch_begin(run))?;
@@ -155,14 +172,15 @@ impl<F: Scalar, L: Loss<F>> Trainer<L, F> {
                 break;
             }
             session.tried += 1;
+            session.taken += 1;
             match self.step(model, batch.x, &batch.target) {
                 Ok(step) => {
-                    mean.add(step.loss.widen(), step.samples);
                     let seconds = self.clock.read();
-                    session.record(StepRecord::new(session.now.epoch, &step, seconds), &mean);
+                    session.record(StepRecord::new(session.now.epoch, &step, seconds));
                     session.emit(model, &mut self.optimizer, |callback, run| {
                         callback.batch_end(run)
                     })?;
+                    session.save(model, &self.optimizer)?;
                 }
                 Err(error) => session.rescue(model, &mut self.optimizer, error)?,
             }
@@ -232,79 +250,4 @@ fn check_valid<F: Scalar, T: Targets>(
     };
     valid.set_epoch(epoch);
     result
-}
-
-/// A run under way.
-struct Session<'s, 'c, F: Scalar> {
-    callbacks: Callbacks<'s, 'c, F>,
-    plan: Plan,
-    history: History,
-    now: EpochRecord,
-    /// Batches tried, failed ones too, so that a run of failures ends.
-    tried: u64,
-    stop: Option<String>,
-    failed: bool,
-}
-
-impl<'s, 'c, F: Scalar> Session<'s, 'c, F> {
-    fn new(callbacks: Callbacks<'s, 'c, F>, plan: Plan) -> Self {
-        let (history, now) = (History::default(), EpochRecord::default());
-        Self { callbacks, plan, history, now, tried: 0, stop: None, failed: false }
-    }
-
-    /// Whether the steps are used up or someone stopped the run.
-    fn is_full(&self) -> bool {
-        self.stop.is_some() || self.plan.steps.is_some_and(|steps| self.tried >= steps)
-    }
-
-    fn goes_on(&self) -> bool {
-        let epochs = self.history.epochs.len() as u64;
-        !self.is_full() && self.plan.epochs.is_none_or(|planned| epochs < planned)
-    }
-
-    fn emit(
-        &mut self,
-        model: &mut Sequential<F>,
-        optimizer: &mut ModelOptimizer<F>,
-        mut event: impl FnMut(&mut dyn Callback<F>, &mut Run<'_, F>) -> Result<()>,
-    ) -> Result<()> {
-        let Self { callbacks, plan, history, now, stop, failed, .. } = self;
-        let mut result = Ok(());
-        for callback in callbacks.iter_mut() {
-            let mut run = Run { model, optimizer, history, now, plan, stop, failed: *failed };
-            // All are told, so that each can put back what it changed; the first error counts.
-            let told = event(&mut **callback, &mut run);
-            result = result.and(told);
-        }
-        result
-    }
-
-    fn record(&mut self, step: StepRecord, mean: &Mean) {
-        self.now.batches += 1;
-        self.now.samples = mean.samples();
-        self.now.loss = mean.value();
-        self.now.lr = step.lr;
-        self.history.steps.push(step);
-    }
-
-    fn rescue(
-        &mut self,
-        model: &mut Sequential<F>,
-        optimizer: &mut ModelOptimizer<F>,
-        error: Error,
-    ) -> Result<()> {
-        let mut rescue = Rescue::Fail;
-        self.emit(model, optimizer, |callback, run| {
-            if rescue == Rescue::Fail {
-                rescue = callback.step_failed(&error, run);
-            }
-            Ok(())
-        })?;
-        match rescue {
-            Rescue::Fail => return Err(error),
-            Rescue::Skip => self.history.skipped += 1,
-            Rescue::Stop => self.stop = self.stop.take().or_else(|| Some(error.to_string())),
-        }
-        Ok(())
-    }
 }

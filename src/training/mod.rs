@@ -7,6 +7,7 @@
 //! | take part in a run, or stop it | [`Callback`], [`EpochEnd`], [`BatchEnd`] |
 //! | stop when nothing gets better | [`EarlyStopping`] |
 //! | keep the best epoch's weights | [`BestModel`]; by hand [`Weights`] |
+//! | interrupt a run and go on | [`Checkpoints`] |
 //! | lower the rate on a plateau | [`Plateau`] |
 //! | log each epoch | [`CsvLog`]; features: `Progress` (`progress`), `Events` (`tracing`) |
 //! | survive a loss that is not finite | [`NanGuard`] |
@@ -20,6 +21,7 @@
 mod activations;
 mod average;
 mod callback;
+mod checkpoints;
 mod early_stopping;
 #[cfg(feature = "tracing")]
 mod events;
@@ -30,6 +32,8 @@ mod monitor;
 mod objective;
 #[cfg(feature = "progress")]
 mod progress;
+mod session;
+mod standing;
 mod statistics;
 mod trainer;
 mod transfer;
@@ -40,6 +44,7 @@ mod weights;
 pub use activations::{ActivationStatistics, LayerActivations};
 pub use average::Average;
 pub use callback::{BatchEnd, Callback, EpochEnd, Plan, Rescue, Run};
+pub use checkpoints::Checkpoints;
 pub use early_stopping::{BestModel, EarlyStopping, StoppingState};
 #[cfg(feature = "tracing")]
 pub use events::Events;

@@ -5,6 +5,7 @@ use std::io::Write;
 
 use super::history::{epoch_row, header, io};
 use super::{Callback, Monitor, Rescue, Run};
+use crate::persist::{PartReader, PartWriter, Resumable};
 use crate::schedules::ReduceOnPlateau;
 use crate::{Error, Result, Scalar};
 
@@ -58,11 +59,16 @@ impl<F: Scalar> Callback<F> for Plateau {
         run.optimizer.set_lr(lr);
         Ok(())
     }
+
+    fn resumable(&mut self) -> Option<(&'static str, &mut dyn Resumable<F>)> {
+        Some(("Plateau", &mut self.rule))
+    }
 }
 
 /// Writes each epoch's figures as a row of CSV as soon as it is over, so that a crash loses nothing.
 ///
-/// The columns are those of [`super::History::write_epochs_csv`]. The header is written when the first run begins.
+/// The columns are those of [`super::History::write_epochs_csv`]. The header is written when the first run begins, unless
+/// that goes on from a checkpoint.
 ///
 /// ```
 /// use layerwise::prelude::*;
@@ -108,7 +114,7 @@ impl<W> fmt::Debug for CsvLog<W> {
 
 impl<F: Scalar, W: Write> Callback<F> for CsvLog<W> {
     fn fit_begin(&mut self, run: &mut Run<'_, F>) -> Result<()> {
-        if std::mem::replace(&mut self.begun, true) {
+        if std::mem::replace(&mut self.begun, true) || run.is_resumed() {
             return Ok(());
         }
         let validated: &[String] = if run.plan.validates { &run.plan.metrics } else { &[] };
@@ -179,5 +185,21 @@ impl<F: Scalar> Callback<F> for NanGuard {
         }
         self.left -= 1;
         Rescue::Skip
+    }
+
+    fn resumable(&mut self) -> Option<(&'static str, &mut dyn Resumable<F>)> {
+        Some(("NanGuard", self))
+    }
+}
+
+/// How many more batches in a row may fail.
+impl<F: Scalar> Resumable<F> for NanGuard {
+    fn save_state<'a>(&'a self, out: &mut PartWriter<'a, F>) {
+        out.value("left", self.left);
+    }
+
+    fn load_state(&mut self, saved: &mut PartReader<'_, F>) -> Result<()> {
+        self.left = saved.value("left")?;
+        Ok(())
     }
 }

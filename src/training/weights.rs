@@ -92,7 +92,7 @@ impl<F: Scalar> Weights<F> {
     }
 
     /// Writes them into a checkpoint, in their order.
-    pub(super) fn save_state<'a>(&'a self, out: &mut PartWriter<'a, F>) {
+    pub(crate) fn save_state<'a>(&'a self, out: &mut PartWriter<'a, F>) {
         out.value("arrays", self.arrays.len());
         for (i, array) in self.arrays.iter().enumerate() {
             out.value(&format!("array.{i}"), &array.name);
@@ -102,7 +102,7 @@ impl<F: Scalar> Weights<F> {
     }
 
     /// Reads them from a checkpoint.
-    pub(super) fn load_state(saved: &PartReader<'_, F>) -> Result<Self> {
+    pub(crate) fn load_state(saved: &PartReader<'_, F>) -> Result<Self> {
         let mut arrays = Vec::new();
         for i in 0..saved.value::<usize>("arrays")? {
             let name: String = saved.value(&format!("array.{i}"))?;

@@ -6,6 +6,7 @@ mod hostile;
 mod inference;
 #[cfg(feature = "serde")]
 mod model;
+mod resumed_fit;
 mod weights;
 
 use layerwise::prelude::*;

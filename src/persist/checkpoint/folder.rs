@@ -110,7 +110,7 @@ impl CheckpointFolder {
         let score = score.map(|score| format!("-score-{score}")).unwrap_or_default();
         let path = self.path.join(format!("step-{step:012}{score}.safetensors"));
         checkpoint.save(&path)?;
-        self.prune()?;
+        self.prune(step, &path)?;
         Ok(path)
     }
 
@@ -148,8 +148,14 @@ impl CheckpointFolder {
         scored.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, named)| named)
     }
 
-    fn prune(&self) -> Result<()> {
-        let list = self.list()?;
+    /// `step` and `path`: the newest. One of the same step without a score is an earlier moment of it.
+    fn prune(&self, step: u64, path: &Path) -> Result<()> {
+        let mut list = self.list()?;
+        let earlier =
+            |named: &Named| named.step == step && named.score.is_none() && named.path != path;
+        for named in list.extract_if(.., |named| earlier(named)) {
+            self.remove(&named.path)?;
+        }
         let best = self.best_of(&list).cloned();
         let old = list.len().saturating_sub(self.keep_last);
         for named in list.iter().take(old).filter(|&named| Some(named) != best.as_ref()) {

@@ -68,6 +68,15 @@ pub(super) struct Array<'a, F: Scalar> {
 }
 
 impl<'a, F: Scalar> PartWriter<'a, F> {
+    /// What `write` writes, under names that begin with `name`.
+    pub(crate) fn inside(&mut self, name: &str, write: impl FnOnce(&mut Self)) {
+        let outside = self.prefix.len();
+        self.prefix.push_str(name);
+        self.prefix.push('.');
+        write(self);
+        self.prefix.truncate(outside);
+    }
+
     /// A number or text. Floats keep every bit.
     pub fn value(&mut self, name: &str, value: impl Display) {
         self.values.push((format!("{}{name}", self.prefix), value.to_string()));
@@ -102,6 +111,19 @@ pub struct PartReader<'a, F: Scalar = f32> {
 }
 
 impl<F: Scalar> PartReader<'_, F> {
+    /// What was written inside of this name.
+    pub(crate) fn inside(&self, name: &str) -> PartReader<'_, F> {
+        let prefix = format!("{}{name}.", self.prefix);
+        PartReader { file: self.file, prefix, element: self.element }
+    }
+
+    /// The error that a value is not as needed.
+    pub(crate) fn error(&self, name: &str, message: String) -> crate::Error {
+        let mut problems: FileProblems = self.file.problems();
+        problems.add(Some(&format!("{}{name}", self.prefix)), || message);
+        problems.into()
+    }
+
     /// A value that must be there.
     ///
     /// # Errors
@@ -145,9 +167,7 @@ impl<F: Scalar> PartReader<'_, F> {
     }
 
     fn refuse<T>(&self, name: &str, message: impl FnOnce() -> String) -> Result<T> {
-        let mut problems: FileProblems = self.file.problems();
-        problems.add(Some(&format!("{}{name}", self.prefix)), message);
-        Err(problems.into())
+        Err(self.error(name, message()))
     }
 }
 

@@ -122,6 +122,18 @@ impl<'a> SavedCheckpoint<'a> {
         Ok(())
     }
 
+    /// The error that the file as a whole is not as needed.
+    pub(crate) fn error(&self, message: String) -> crate::Error {
+        let mut problems = self.file.problems();
+        problems.add(None, || message);
+        problems.into()
+    }
+
+    /// Whether a part has a value of this name.
+    pub(crate) fn has(&self, part: &str, value: &str) -> bool {
+        self.file.metadata(&format!("part.{part}.{value}")).is_some()
+    }
+
     /// Puts the state of a part back.
     ///
     /// # Errors
