@@ -2,9 +2,10 @@
 
 use super::builder::{Item, build};
 use super::{Block, Sequential};
+use crate::error::ensure;
 use crate::{
-    EntryMut, Error, Fans, Init, Initializer, ParamInfo, Result, Role, Scalar, Seed, VisitorMut,
-    Workspace,
+    Entry, EntryMut, Error, Fans, Init, Initializer, ParamInfo, Result, Role, Scalar, Seed,
+    Visitor, VisitorMut, Workspace,
 };
 
 /// For transfer learning; see [`crate::training::advise`] and the guide's chapter on training.
@@ -86,14 +87,14 @@ impl<F: Scalar> Sequential<F> {
         Ok(())
     }
 
-    /// Fills the selected parameters anew: weights by the initializer, scales with 1, biases and shifts with 0. Returns how
-    /// many there were. Running statistics stay; an optimizer keeps what it knows of them.
+    /// Fills the selected parameters anew: weights by the initializer, scales with 1, slopes with 0.25, biases and shifts
+    /// with 0. Returns how many there were. Running statistics stay; an optimizer keeps what it knows of them.
     ///
     /// The course's advice for little data that are very different: "re-initialize more layers and experiment".
     ///
     /// # Errors
-    /// [`Error::Setting`] if the initializer gives numbers that are not finite; that parameter and those after it are then as
-    /// they were.
+    /// [`Error::Setting`] if no parameter is selected, or if the initializer gives numbers that the model's element cannot
+    /// hold. The model is then as it was.
     ///
     /// ```
     /// use layerwise::prelude::*;
@@ -111,32 +112,58 @@ impl<F: Scalar> Sequential<F> {
         seed: Seed,
         select: impl Fn(&ParamInfo) -> bool,
     ) -> Result<usize> {
-        let (mut count, mut result) = (0, Ok(()));
-        self.visit_mut(&mut VisitorMut::new(&mut |name, entry| {
+        // All values first: an initializer that fails, or panics, halfway changes nothing.
+        let fresh = self.fresh(initializer, seed, select)?;
+        let mut values = fresh.iter();
+        self.visit_mut(&mut VisitorMut::new(&mut |_, entry| {
             let EntryMut::Param(param) = entry else { return };
+            if let Some(Some(values)) = values.next() {
+                param.fill_from(values);
+                param.zero_grad();
+            }
+        }));
+        Ok(fresh.iter().flatten().count())
+    }
+
+    /// New values for each parameter in the model's order, `None` for those not selected.
+    fn fresh(
+        &self,
+        initializer: &dyn Initializer,
+        seed: Seed,
+        select: impl Fn(&ParamInfo) -> bool,
+    ) -> Result<Vec<Option<Vec<f64>>>> {
+        let (mut fresh, mut result) = (Vec::new(), Ok(()));
+        self.visit(&mut Visitor::new(&mut |name, entry| {
+            let Entry::Param(param) = entry else { return };
             let info = ParamInfo::new(name, param);
-            if result.is_err() || !select(&info) {
-                return;
-            }
-            let mut values = vec![0.0; param.numel()];
-            match param.role() {
-                Role::Weight => {
-                    let mut rng = seed.fold_str(&info.name).rng();
-                    initializer.fill(&mut values, &Fans::of(param.shape()), &mut rng);
-                }
-                Role::Scale => values.fill(1.0),
-                _ => {}
-            }
-            if let Some(wrong) = values.iter().find(|value| !value.is_finite()) {
+            let selected = result.is_ok() && select(&info);
+            let values = selected.then(|| start(initializer, seed, &info));
+            if let Some(wrong) = values.iter().flatten().find(|&&x| !F::lit(x).is_finite()) {
                 let must_be = "one that gives finite numbers";
                 let got = format!("{wrong} for {} from {initializer:?}", info.name);
                 result = Err(Error::setting("reinitialize", "initializer", must_be, got));
-                return;
             }
-            param.fill_from(&values);
-            param.zero_grad();
-            count += 1;
+            fresh.push(values);
         }));
-        result.map(|()| count)
+        result?;
+        let must_be = "one that selects a parameter";
+        ensure(fresh.iter().any(Option::is_some), "reinitialize", "select", must_be, "none")?;
+        Ok(fresh)
     }
+}
+
+/// What a parameter starts from.
+fn start(initializer: &dyn Initializer, seed: Seed, info: &ParamInfo) -> Vec<f64> {
+    let mut values = vec![0.0; info.shape.numel()];
+    match info.role {
+        Role::Weight => {
+            let mut rng = seed.fold_str(&info.name).rng();
+            initializer.fill(&mut values, &Fans::of(info.shape.dims()), &mut rng);
+        }
+        Role::Scale => values.fill(1.0),
+        // As PRelu's own default: at 0 it would be a ReLU.
+        Role::Slope => values.fill(0.25),
+        Role::Bias | Role::Shift => {}
+    }
+    values
 }

@@ -128,6 +128,58 @@ fn reinitializing_is_repeatable_and_refuses_what_is_not_finite() {
     assert_ne!(part(&a, "body"), part(&b, "body"));
 }
 
+/// Gives good numbers for all but the head.
+#[derive(Debug)]
+struct FailsAtTheHead(f64);
+
+impl Initializer for FailsAtTheHead {
+    fn fill(&self, out: &mut [f64], fans: &layerwise::Fans<'_>, _rng: &mut layerwise::Rng) {
+        assert!(!self.0.is_infinite() || fans.shape[0] != 10, "no numbers for the head");
+        out.fill(if fans.shape[0] == 10 { self.0 } else { 0.5 });
+    }
+}
+
+#[test]
+fn a_reinitialization_that_fails_halfway_changes_nothing() {
+    // Parameters before the one that failed were filled already.
+    let mut model = model();
+    let before = state(&model);
+    let mut fill = |value| {
+        text(model.reinitialize(&FailsAtTheHead(value), Seed::new(1), |p| p.name != "conv.weight"))
+    };
+    for (value, shown) in [(f64::NAN, "NaN"), (-1e39, "-1000000000000000000000000000000000000000")]
+    {
+        assert!(
+            fill(value).starts_with(&format!(
+                "reinitialize: initializer must be one that gives finite numbers, got {shown} for head.weight from"
+            )),
+            "{}",
+            fill(value)
+        );
+    }
+    assert_eq!(
+        text(model.reinitialize(&FailsAtTheHead(1.0), Seed::new(1), |p| p.matches("haed.*"))),
+        "reinitialize: select must be one that selects a parameter, got none"
+    );
+    let panics = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        model.reinitialize(&FailsAtTheHead(f64::INFINITY), Seed::new(1), |_| true)
+    }));
+    assert!(panics.is_err());
+    assert_eq!(state(&model), before);
+}
+
+#[test]
+fn a_reinitialized_slope_is_not_zero() {
+    let base = Sequential::builder([3]).add(layerwise::layers::PRelu::new());
+    let mut model = base.build().expect("it fits");
+    model
+        .set_value("0.weight", &layerwise::ndarray::arr1(&[1.0, 2.0, 3.0]))
+        .expect("three of them");
+    model.reinitialize(&HeNormal::default(), Seed::new(1), |_| true).expect("finite");
+    let slopes = model.value("0.weight").expect("it exists");
+    assert_eq!(slopes.as_slice(), Some(&[0.25; 3][..]));
+}
+
 #[test]
 fn advice_freezes_what_the_course_says() {
     let groups = ["conv.*", "1.*", "body.*", "head.*"];
