@@ -16,8 +16,8 @@ const IMAGES: usize = 5_000;
 const GRID: usize = 25;
 const EPOCHS: u64 = 5;
 /// Trials of each stage, and epochs for each: 24 epochs.
-const TRIALS: usize = 6;
-const STAGES: [u64; 2] = [1, 3];
+const TRIALS: usize = 8;
+const STAGES: [u64; 2] = [1, 2];
 
 fn main() -> ExitCode {
     common::main(run)
