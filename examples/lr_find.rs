@@ -9,7 +9,7 @@ mod networks;
 
 use std::process::ExitCode;
 
-use common::{Failure, Options, first};
+use common::{Failure, Options, first, mean};
 use layerwise::prelude::*;
 use layerwise::training::LrFinder;
 use networks::NETWORKS;
@@ -24,9 +24,9 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<(), Failure> {
     let images = first(&options.train()?, 20_000)?;
     println!(
-        "Adam; the mean loss of the first and of the last 10 of {STEPS} steps at the suggested rate\n"
+        "Adam; the loss before the first of {STEPS} steps at valley's rate, the highest, and the mean of the last 10\n"
     );
-    println!("network  valley   minimum  steep    slide    first  last");
+    println!("network  valley   minimum  steep    slide    first  highest  last");
     for network in &NETWORKS {
         let mut model = network.model()?;
         let data = fitted(&images, &model)?;
@@ -42,16 +42,14 @@ fn run(options: &Options) -> Result<(), Failure> {
         let lr = curve.valley().ok_or("the curve is too short")?;
         trainer.optimizer_mut().set_lr(lr);
         let history = trainer.fit(&mut model, &mut batches, None)?;
-        let mean = |steps: &[layerwise::training::StepRecord]| {
-            steps.iter().map(|step| step.loss).sum::<f64>() / steps.len() as f64
-        };
-        let (first, last) = (&history.steps[..10], &history.steps[history.steps.len() - 10..]);
-        let (first, last) = (mean(first), mean(last));
+        let losses: Vec<f64> = history.steps.iter().map(|step| step.loss).collect();
+        let highest = losses.iter().copied().fold(f64::MIN, f64::max);
+        let (first, last) = (losses[0], mean(&losses[losses.len() - 10..]));
         let all = [Some(lr), curve.minimum(), curve.steep(), curve.slide()];
         print!("{:7}", network.name);
         all.iter()
             .for_each(|lr| print!("  {}", lr.map_or("   –   ".into(), |lr| format!("{lr:7.1e}"))));
-        println!("  {first:.3}  {last:.3}");
+        println!("  {first:5.3}  {highest:7.3}  {last:5.3}");
         if !last.is_finite() || last > first {
             return Err(format!("{} diverged", network.name).into());
         }
