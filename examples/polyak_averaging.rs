@@ -13,8 +13,8 @@ use layerwise::training::{Average, reestimate_statistics};
 const IMAGES: usize = 10_000;
 const EPOCHS: u64 = 5;
 const BATCH: usize = 32;
-/// Constant and rather high: the last iterate jumps about the minimum, the mean is in the middle.
-const RATE: f64 = 0.05;
+/// Constant: the last iterate jumps about the minimum, the mean is in the middle.
+const RATE: f64 = 0.02;
 
 fn main() -> ExitCode {
     common::main(run)
