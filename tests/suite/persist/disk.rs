@@ -72,9 +72,9 @@ fn saves_where_it_is_told_to() {
     };
     let (model, optimizer) = (large(2), ModelOptimizer::new(Sgd::new(), 0.1));
     let checkpoint = Checkpoint::of(&model, &optimizer);
-    let mut tried = vec![model.save(&path), checkpoint.save(&path)];
+    let tried = [model.save(&path), checkpoint.save(&path)].into_iter();
     #[cfg(feature = "serde")]
-    tried.push(model.save_model(&path));
+    let tried = tried.chain([model.save_model(&path)]);
     for result in tried {
         println!("said: {}", action_and_path(&result.expect_err("it may not")));
     }
