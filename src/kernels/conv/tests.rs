@@ -96,14 +96,22 @@ fn random<T: Scalar>(len: usize, seed: u64) -> Vec<T> {
     (0..len).map(|_| T::lit(rng.normal())).collect()
 }
 
-fn close<T: Scalar>(what: &str, plan: &Plan, n: usize, got: &[T], want: &[f64], terms: usize) {
+/// `winograd`: whether his algorithm made `got`.
+fn close<T: Scalar>(
+    what: &str,
+    (plan, winograd): (&Plan, bool),
+    got: &[T],
+    want: &[f64],
+    terms: usize,
+) {
     let g = &plan.geometry;
     // Rounding of as many additions, as for the matrix product. Winograd's transforms cancel: what is lost
     // there is a share of the largest result, below 1e-5 for f32.
     let largest = want.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
-    let tolerance = match plan.winograd_gradient(n) {
-        Some(_) => 80.0 * T::epsilon().widen() * largest,
-        None => 4.0 * T::epsilon().widen() * (terms as f64 + 1.0),
+    let tolerance = if winograd {
+        80.0 * T::epsilon().widen() * largest
+    } else {
+        4.0 * T::epsilon().widen() * (terms as f64 + 1.0)
     };
     for (at, (got, want)) in got.iter().zip(want).enumerate() {
         let error = (got.widen() - want).abs();
@@ -154,7 +162,7 @@ impl<T: Scalar> Definition<T> {
         let scratch = &mut nan(plan.forward_scratch::<T>(n));
         let finish = Finish { bias: Some(&self.bias), relu, lines: None };
         forward(plan, &self.x, &self.w, finish, &mut got, scratch);
-        close("output", plan, n, &got, &self.y, g.inner());
+        close("output", (plan, plan.winograd(n).is_some()), &got, &self.y, g.inner());
         self.compare_normalized(plan, relu, scratch);
         // The sign of the definition's: rounding could turn another.
         let y: Vec<T> = self.y.iter().map(|&y| T::lit(y)).collect();
@@ -163,12 +171,14 @@ impl<T: Scalar> Definition<T> {
         let scratch = &mut nan(plan.backward_input_scratch::<T>(n, relu));
         backward_input(plan, &self.w, dy, &mut got, scratch);
         let terms = g.filters * g.kernel[0] * g.kernel[1];
-        close("input gradient", plan, n, &got, &self.dx, terms);
+        let winograd = plan.transposed.as_ref().is_some_and(|plan| plan.winograd(n).is_some());
+        close("input gradient", (plan, winograd), &got, &self.dx, terms);
         let (mut dw, mut db) = (vec![T::one(); self.w.len()], vec![T::one(); g.filters]);
         let scratch = &mut nan(plan.backward_weight_scratch::<T>(n, relu));
         backward_weight(plan, &self.x, dy, Some(&mut dw), Some(&mut db), scratch);
-        close("weight gradient", plan, n, &dw, &self.dw, pixels);
-        close("bias gradient", plan, n, &db, &self.db, pixels);
+        let winograd = plan.winograd_gradient(n).is_some();
+        close("weight gradient", (plan, winograd), &dw, &self.dw, pixels);
+        close("bias gradient", (plan, false), &db, &self.db, pixels);
     }
 }
 
