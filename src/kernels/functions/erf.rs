@@ -1,7 +1,8 @@
 //! The error function and the normal distribution's `Φ(x) = ½ erfc(−x / √2)`.
 //!
-//! Both rest on `erfcx(z) = e^z² erfc(z)`, which falls from 1 at 0 like `1 / (z √π)`: `(1 + 2z) erfcx(z)` is
-//! a polynomial in `z / (z + middle)` (after Shepherd & Laframboise 1981). Near 0, `erf(x) / x` is one in `x²`.
+//! Both rest on Mills' ratio `Φ(−x) e^(x²/2)`, which falls from ½ at 0 like `1 / (x √2π)`: a quotient of two polynomials
+//! with positive coefficients (as Hart 1968), so that no sum cancels and one division is enough. Near 0, `erf(x) / x` is a
+//! polynomial in `x²`.
 //! The coefficients are minimax fits made for this file by `tests/data/functions/generate.py`.
 
 // Eighteen digits, so that rounding is the compiler's; one is nearly 2/√π, but fitted.
@@ -28,17 +29,16 @@ macro_rules! polynomial {
 
 macro_rules! error_function {
     (
-        $t:ident as $parts:ident, low bits $low_bits:literal, one from $flat:literal, zero from $vanish:literal,
-        erfcx with middle $middle:literal: $($tail:literal)*, erf $($near:literal)*
+        $t:ident as $parts:ident, one from $flat:literal, zero from $vanish:literal,
+        mills $($over:literal)* / $($under:literal)*, erf $($near:literal)*
     ) => {
         mod $parts {
             use super::super::TimesPlus;
 
-            /// `e^z² erfc(z)` for `0 ≤ z` up to where `erfc` vanishes.
+            /// `Φ(−x) e^(x²/2)` for `0 ≤ x` up to where `Φ(−x)` vanishes.
             #[inline(always)]
-            pub(super) fn erfcx<const FUSED: bool>(z: $t) -> $t {
-                let u = z / (z + $middle);
-                polynomial!(u: $($tail)*) / (1.0 + 2.0 * z)
+            pub(super) fn mills<const FUSED: bool>(x: $t) -> $t {
+                polynomial!(x: $($over)*) / polynomial!(x: $($under)*)
             }
         }
 
@@ -49,54 +49,46 @@ macro_rules! error_function {
                 let size = if size > $flat { $flat } else { size };
                 let square = size * size;
                 let near = size * polynomial!(square: $($near)*);
-                let far = 1.0 - $parts::erfcx::<FUSED>(size) * (-square).straight_exp::<FUSED>();
+                let far = 1.0
+                    - 2.0
+                        * $parts::mills::<FUSED>(size * std::$t::consts::SQRT_2)
+                        * (-square).straight_exp_below::<FUSED>();
                 (if size < 1.0 { near } else { far }).copysign(self)
             }
 
             #[inline(always)]
             fn straight_normal<const FUSED: bool>(self) -> (Self, Self) {
+                // Where the bell has vanished, it does not matter how large the quotient is.
                 let size = self.abs();
                 let size = if size > $vanish { $vanish } else { size };
-                // The exponential magnifies the square's rounding error, so it is computed (Dekker 1971).
-                let square = size * size;
-                let high = $t::from_bits(size.to_bits() >> $low_bits << $low_bits);
-                let low = size - high;
-                let error = if FUSED {
-                    size.mul_add(size, -square)
-                } else {
-                    (high * high - square) + 2.0 * high * low + low * low
-                };
-                let bell = (-0.5 * square).straight_exp::<FUSED>() * (1.0 - 0.5 * error);
-                let tail = 0.5 * $parts::erfcx::<FUSED>(size * std::$t::consts::FRAC_1_SQRT_2) * bell;
+                let tail = size.straight_bell::<FUSED>($parts::mills::<FUSED>(size));
                 /// `1 / √2π`
                 const DENSITY: $t = 0.398_942_280_401_432_677_94;
-                (if self < 0.0 { tail } else { 1.0 - tail }, DENSITY * bell)
+                (if self < 0.0 { tail } else { 1.0 - tail }, size.straight_bell::<FUSED>(DENSITY))
             }
         }
     };
 }
 
 error_function!(
-    f32 as single, low bits 12, one from 4.0, zero from 15.0,
-    erfcx with middle 2.0:
-        1.725_112_278e-1 -7.659_351_459e-1 1.251_883_721 -9.410_838_303e-1 5.884_148_371e-1 -4.967_375_879e-1
-        -3.404_883_594e-1 5.285_949_339e-1 1.671_799_098 -3.283_820_838 1.743_242_181 9.999_999_985e-1,
+    f32 as single, one from 4.0, zero from 13.27,
+    mills
+        3.989_479_542e-1 3.968_066_454 1.799_392_700e1 4.324_194_336e1 4.962_816_620e1
+        / 1.0 9.947_200_775 4.608_766_556e1 1.185_520_096e2 1.656_790_161e2 9.925_633_240e1,
     erf
         7.875_875_063e-5 -8.016_864_287e-4 5.189_087_423e-3 -2.685_421_201e-2 1.128_359_472e-1 -3.761_262_667e-1
         1.128_379_166
 );
 
 error_function!(
-    f64 as double, low bits 27, one from 6.0, zero from 38.6,
-    erfcx with middle 2.5:
-        4.105_695_064_038_979_48e-2 -4.226_730_289_600_669_30e-1 1.995_223_588_126_476_69
-        -5.743_296_304_581_313_38 1.133_340_585_765_188_11e1 -1.636_442_227_622_680_15e1
-        1.800_388_271_170_821_51e1 -1.546_045_509_379_050_80e1 1.051_648_995_145_177_31e1
-        -5.748_549_447_421_820_21 2.521_280_610_887_133_42 -8.514_568_503_144_135_36e-1
-        2.922_861_008_560_693_46e-1 -8.993_367_581_205_499_09e-2 -1.480_276_254_056_819_71e-1
-        -1.012_811_884_261_948_93e-1 3.641_197_977_166_825_01e-1 6.034_761_095_243_557_52e-1
-        -9.462_208_796_660_601_74e-1 -2.135_513_964_837_391_59 5.965_623_248_151_385_92
-        -5.675_687_506_438_981_68 2.179_052_082_261_248_68 9.999_999_999_999_999_76e-1,
+    f64 as double, one from 6.0, zero from 37.66,
+    mills
+        3.989_422_804_015_357_32e-1 1.243_169_529_734_138_12e1 1.901_489_334_690_204_49e2 1.857_040_258_074_043_78e3
+        1.273_431_690_640_543_82e4 6.382_287_033_916_469_23e4 2.364_725_470_512_714_53e5 6.404_431_941_531_406_48e5
+        1.218_940_653_089_315_16e6 1.486_107_355_458_307_55e6 8.982_626_804_991_541_43e5
+        / 1.0 3.116_163_893_397_229_15e1 4.776_326_930_181_882_06e2 4.686_071_257_344_847_25e3
+        3.239_483_149_147_573_20e4 1.645_727_982_536_756_61e5 6.237_256_924_740_438_12e5 1.756_335_289_509_625_41e6
+        3.589_027_726_131_284_61e6 5.054_806_421_282_311_90e6 4.405_634_559_547_959_83e6 1.796_525_360_998_308_29e6,
     erf
         -7.795_898_827_002_142_24e-10 1.372_006_454_677_768_56e-8 -1.620_848_380_187_170_59e-7
         1.644_742_470_331_736_24e-6 -1.492_473_690_741_966_03e-5 1.205_529_490_483_970_79e-4
