@@ -8,6 +8,7 @@
 
 mod cut;
 mod dots;
+mod turned;
 
 pub use cut::even_part;
 
@@ -130,6 +131,7 @@ impl<T: Scalar> Product<'_, T> {
         let [m, n, k] = self.sizes;
         match self.b {
             Right::Plain(b) if self.is_dots(b) => 0,
+            Right::Plain(b) if turned::pays(self, b) => turned::scratch_len::<T>(self.sizes),
             Right::Plain(_) => scratch_len::<T>(m, n, k),
             Right::Packed(_) => left_len(m, k),
         }
@@ -150,6 +152,9 @@ impl<T: Scalar> Product<'_, T> {
         match self.b {
             Right::Plain(b) if self.is_dots(b) => {
                 few_rows(n, k, self.a, b, c, self.begin, self.relu);
+            }
+            Right::Plain(b) if turned::pays(self, b) => {
+                turned::write(self, b, c, scratch);
             }
             Right::Plain(b) => {
                 let (left, rest) = scratch.split_at_mut(left_len(m, k));
