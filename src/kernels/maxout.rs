@@ -19,9 +19,49 @@ fn better<F: Scalar>(new: F, best: F) -> bool {
     !(new <= best) & (best == best)
 }
 
+/// Pieces one beside the other, as those of a dense layer; `winners` as below. A number of pieces that the compiler knows
+/// makes vectors of the loops.
+#[inline(always)]
+fn neighbours<F: Scalar, const PIECES: usize>(x: &[F], y: &mut [F], winners: &mut [u32]) {
+    let groups = x.as_chunks::<PIECES>().0;
+    for (x, y) in groups.iter().zip(y.iter_mut()) {
+        let mut best = x[0];
+        for &x in &x[1..] {
+            best = if better(x, best) { x } else { best };
+        }
+        *y = best;
+    }
+    for (x, winner) in groups.iter().zip(winners) {
+        let (mut best, mut first) = (x[0], 0);
+        for piece in 1..PIECES {
+            let better = better(x[piece], best);
+            best = if better { x[piece] } else { best };
+            first = if better { piece as u32 } else { first };
+        }
+        *winner = first;
+    }
+}
+
+/// The way back of [`neighbours`].
+#[inline(always)]
+fn neighbours_backward<F: Scalar, const PIECES: usize>(winners: &[u32], dy: &[F], dx: &mut [F]) {
+    for ((dx, &dy), &winner) in dx.as_chunks_mut::<PIECES>().0.iter_mut().zip(dy).zip(winners) {
+        for (piece, dx) in (0u32..).zip(dx) {
+            *dx = if winner == piece { dy } else { F::zero() };
+        }
+    }
+}
+
 multiversion! {
     /// `winners` is as long as `y`, or empty.
     fn forward_piece<F: Scalar>(pieces: usize, inner: usize, x: &[F], y: &mut [F], winners: &mut [u32]) {
+        match (inner, pieces) {
+            (1, 2) => return neighbours::<F, 2>(x, y, winners),
+            (1, 3) => return neighbours::<F, 3>(x, y, winners),
+            (1, 4) => return neighbours::<F, 4>(x, y, winners),
+            (1, 5) => return neighbours::<F, 5>(x, y, winners),
+            _ => {}
+        }
         for (outer, (x, y)) in x.chunks_exact(pieces * inner).zip(y.chunks_exact_mut(inner)).enumerate() {
             y.copy_from_slice(&x[..inner]);
             let mut nobody = [0; 0];
@@ -43,6 +83,13 @@ multiversion! {
     }
 
     fn backward_piece<F: Scalar>(pieces: usize, inner: usize, winners: &[u32], dy: &[F], dx: &mut [F]) {
+        match (inner, pieces) {
+            (1, 2) => return neighbours_backward::<F, 2>(winners, dy, dx),
+            (1, 3) => return neighbours_backward::<F, 3>(winners, dy, dx),
+            (1, 4) => return neighbours_backward::<F, 4>(winners, dy, dx),
+            (1, 5) => return neighbours_backward::<F, 5>(winners, dy, dx),
+            _ => {}
+        }
         let groups = dy.chunks_exact(inner).zip(winners.chunks_exact(inner));
         for ((dy, winners), dx) in groups.zip(dx.chunks_exact_mut(pieces * inner)) {
             for (piece, dx) in (0u32..).zip(dx.chunks_exact_mut(inner)) {
@@ -96,9 +143,17 @@ mod tests {
     #[test]
     fn the_first_of_the_largest_wins_at_every_level() {
         simd::at_every_level(|| {
-            for (outer, pieces, inner) in
-                [(1, 1, 1), (5, 3, 1), (2, 2, 37), (3, 5, 8), (40, 2, 900)]
-            {
+            for (outer, pieces, inner) in [
+                (1, 1, 1),
+                (5, 3, 1),
+                (37, 2, 1),
+                (50, 4, 1),
+                (70, 5, 1),
+                (9, 6, 1),
+                (2, 2, 37),
+                (3, 5, 8),
+                (40, 2, 900),
+            ] {
                 let mut rng = Seed::new(0).rng();
                 // Few values: many ties. And NaN in places.
                 let values = [0.0f32, 1.0, -1.0, f32::NAN];
