@@ -20,9 +20,9 @@ macro_rules! logarithm {
         mod $parts {
             use super::super::TimesPlus;
 
-            /// `ln(x + error)` for a normal number `x`, plus `shift · ln 2`.
+            /// `ln(x)` for a normal number `x`, plus a small `term` and `shift · ln 2`.
             #[inline(always)]
-            pub(super) fn ln<const FUSED: bool>(x: $t, error: $t, shift: $t) -> $t {
+            pub(super) fn ln<const FUSED: bool>(x: $t, term: $t, shift: $t) -> $t {
                 const SQRT_HALF: $bits = std::$t::consts::FRAC_1_SQRT_2.to_bits();
                 /// Its low bits count in ones.
                 const WHOLE: $t = (1u64 << $mantissa) as $t;
@@ -39,7 +39,7 @@ macro_rules! logarithm {
                 fn $fused<const FUSED: bool>(a: $t, b: $t, c: $t) -> $t {
                     a.times_plus::<FUSED>(b, c)
                 }
-                let low = s * (square + $series) + n.times_plus::<FUSED>($ln2_low, error / x);
+                let low = s * (square + $series) + n.times_plus::<FUSED>($ln2_low, term);
                 let value = n.times_plus::<FUSED>($ln2_high, low - square + f);
                 let value = if x < $t::INFINITY { value } else { x };
                 let value = if x == 0.0 { $t::NEG_INFINITY } else { value };
@@ -55,8 +55,8 @@ macro_rules! logarithm {
                 const LIFT: $t = (1u64 << $t::MANTISSA_DIGITS) as $t;
                 // A number below the normal ones is made one.
                 let below = self < $t::MIN_POSITIVE;
-                let normal = if below { self * LIFT } else { self };
-                $parts::ln::<FUSED>(normal, 0.0, if below { -DIGITS } else { 0.0 })
+                let (lift, shift) = if below { (LIFT, -DIGITS) } else { (1.0, 0.0) };
+                $parts::ln::<FUSED>(self * lift, 0.0, shift)
             }
 
             #[inline(always)]
@@ -64,7 +64,7 @@ macro_rules! logarithm {
                 let sum = 1.0 + self;
                 // What rounding took from the sum.
                 let lost = if self > 1.0 { 1.0 - (sum - self) } else { self - (sum - 1.0) };
-                $parts::ln::<FUSED>(sum, lost, 0.0).copysign(self)
+                $parts::ln::<FUSED>(sum, lost / sum, 0.0).copysign(self)
             }
         }
     };
