@@ -80,14 +80,11 @@ pub fn backward_weight<T: Scalar>(
     if plan.depthwise.is_some() || tiles.is_some() {
         let (masked, scratch) = scratch.split_at_mut(plan.masked_len(n, dy.positive.is_some()));
         let dy = dy.masked(masked);
-        match (dw, &plan.depthwise, tiles) {
-            (Some(dw), Some(kernel), _) => {
-                depthwise::backward_weight(kernel, geometry, x, dy, dw, scratch);
-            }
-            (Some(dw), None, Some(tiles)) => {
-                winograd::backward_weight(tiles, x, dy, dw, scratch);
-            }
-            _ => {}
+        if let Some(kernel) = &plan.depthwise {
+            return depthwise::backward_weight(kernel, geometry, x, dy, dw, db, scratch);
+        }
+        if let (Some(dw), Some(tiles)) = (dw, tiles) {
+            winograd::backward_weight(tiles, x, dy, dw, scratch);
         }
         if let Some(db) = db {
             reduce::add_plane_sums(dy, geometry.out_plane(), db);

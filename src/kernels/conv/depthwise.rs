@@ -6,8 +6,10 @@
 
 use super::Geometry;
 use super::depthwise_rows::{self, Row, Source};
+use super::depthwise_three::{self, Three};
 use crate::Scalar;
 use crate::kernels::parallel::{self, Cost, Shared};
+use crate::kernels::reduce;
 
 /// Most filters of a channel that are not better off as a matrix product.
 const MOST_FILTERS: usize = 4;
@@ -30,6 +32,8 @@ pub(super) struct Depthwise {
     border: usize,
     /// For each remainder: the first column of the input, and its places in a row of the buffer.
     columns: Vec<(usize, std::ops::Range<usize>)>,
+    /// Faster, for the usual kernel.
+    three: Option<Three>,
 }
 
 /// Rows and what they are sums of.
@@ -76,7 +80,9 @@ impl Depthwise {
         }
         let columns = (0..stride[1]).map(|remainder| columns(geometry, pitch, remainder)).collect();
         let gradients = Sums::default();
-        let mut depthwise = Self { rows, pitch, offsets, outputs, gradients, border, columns };
+        let three = Three::new(geometry);
+        let mut depthwise =
+            Self { rows, pitch, offsets, outputs, gradients, border, columns, three };
         depthwise.gradients = depthwise.gradients(geometry);
         Some(depthwise)
     }
@@ -135,7 +141,10 @@ impl Depthwise {
 
     /// Elements of scratch memory that any of the passes needs.
     pub(super) fn scratch(&self, geometry: &Geometry, n: usize) -> usize {
-        parallel::sections_for(n * geometry.channels) * self.section(geometry)
+        match &self.three {
+            Some(three) => three.scratch(),
+            None => parallel::sections_for(n * geometry.channels) * self.section(geometry),
+        }
     }
 
     fn cost(&self, geometry: &Geometry, n: usize) -> Cost {
@@ -270,6 +279,9 @@ pub(super) fn forward<T: Scalar>(
     y: &mut [T],
     scratch: &mut [T],
 ) {
+    if let Some(three) = &depthwise.three {
+        return depthwise_three::forward(three, x, weight, bias, y, scratch);
+    }
     let [h, w] = geometry.input;
     let (planes, taps) = (x.len() / (h * w), depthwise.offsets.len());
     let (filters, out) = (geometry.group_filters(), geometry.out_plane());
@@ -302,6 +314,9 @@ pub(super) fn backward_input<T: Scalar>(
     dx: &mut [T],
     scratch: &mut [T],
 ) {
+    if let Some(three) = &depthwise.three {
+        return depthwise_three::backward_input(three, weight, dy, dx, scratch);
+    }
     let [h, w] = geometry.input;
     let (planes, taps) = (dx.len() / (h * w), depthwise.offsets.len());
     let (filters, out) = (geometry.group_filters(), geometry.out_plane());
@@ -326,8 +341,29 @@ pub(super) fn backward_input<T: Scalar>(
     });
 }
 
-/// Adds the gradient by the weight.
+/// Adds the gradients by weight and bias.
 pub(super) fn backward_weight<T: Scalar>(
+    depthwise: &Depthwise,
+    geometry: &Geometry,
+    x: &[T],
+    dy: &[T],
+    dw: Option<&mut [T]>,
+    db: Option<&mut [T]>,
+    scratch: &mut [T],
+) {
+    if let Some(three) = &depthwise.three {
+        return depthwise_three::backward_weight(three, x, dy, dw, db, scratch);
+    }
+    if let Some(dw) = dw {
+        add_products(depthwise, geometry, x, dy, dw, scratch);
+    }
+    if let Some(db) = db {
+        reduce::add_plane_sums(dy, geometry.out_plane(), db);
+    }
+}
+
+/// The gradient by the weight for any kernel.
+fn add_products<T: Scalar>(
     depthwise: &Depthwise,
     geometry: &Geometry,
     x: &[T],

@@ -11,6 +11,8 @@ mod backward_weight;
 mod correlate;
 mod depthwise;
 mod depthwise_rows;
+mod depthwise_three;
+mod depthwise_three_back;
 mod fill;
 mod finish;
 mod forward;

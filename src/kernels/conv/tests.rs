@@ -47,6 +47,15 @@ fn geometries() -> Vec<(usize, Geometry)> {
         // Depthwise: rows of every length, strides, borders wider than the kernel, several filters to a channel.
         (2, geometry(6, 6, 6, [9, 37], [3, 3], [1, 1], [1, 1], [1, 1])),
         (1, geometry(2, 4, 2, [8, 21], [3, 5], [2, 2], [1, 2], [1, 1])),
+        // Depthwise, straight from the plane: whole registers, less than one, several, odd sizes, every padding.
+        (2, geometry(3, 3, 3, [16, 16], [3, 3], [1, 1], [1, 1], [1, 1])),
+        (9, geometry(2, 2, 2, [23, 21], [3, 3], [1, 1], [0, 2], [1, 1])),
+        (2, geometry(2, 2, 2, [1, 3], [3, 3], [1, 1], [2, 0], [1, 1])),
+        (1, geometry(17, 17, 17, [4, 70], [3, 3], [1, 1], [1, 1], [1, 1])),
+        (2, geometry(3, 3, 3, [16, 16], [3, 3], [2, 2], [1, 1], [1, 1])),
+        (9, geometry(2, 2, 2, [15, 70], [3, 3], [2, 2], [1, 0], [1, 1])),
+        (1, geometry(2, 2, 2, [38, 67], [3, 3], [2, 2], [0, 1], [1, 1])),
+        (2, geometry(2, 2, 2, [2, 3], [3, 3], [2, 2], [1, 0], [1, 1])),
         (3, geometry(3, 12, 3, [5, 10], [2, 3], [1, 3], [2, 5], [3, 2])),
         (1, geometry(2, 2, 2, [4, 4], [1, 1], [3, 4], [0, 0], [1, 1])),
         (1, geometry(4, 20, 4, [5, 5], [3, 3], [1, 1], [1, 1], [1, 1])),
