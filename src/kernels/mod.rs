@@ -41,6 +41,7 @@ pub mod pool;
 pub mod prelu;
 pub mod recurrent;
 mod recurrent_cells;
+mod recurrent_steps;
 pub mod reduce;
 pub mod resample;
 pub mod response_norm;

@@ -3,9 +3,9 @@
 //! Letters: `n` samples of `t` steps with `d` inputs, `h` hidden units and `g` rows of weights: as many times `h` as the
 //! cell has gates, in PyTorch's order. Inside, everything lies step by step, `[t][n][..]`, so that a step is contiguous.
 
-use super::gemm::{self, Begin, Mat, Product, Right};
-use super::parallel::{self, Cost, Read, Write};
-use super::recurrent_cells as cells;
+use super::gemm::{self, Begin, Mat, Right};
+use super::parallel::{self, Cost, Write};
+use super::recurrent_steps::{Back, Steps};
 use super::reduce;
 use crate::Scalar;
 
@@ -60,19 +60,19 @@ pub struct Weights<'a, F> {
 }
 
 /// What a backward needs, cut from one slice.
-struct Tape<'a, F> {
+pub(super) struct Tape<'a, F> {
     /// `[t][n][d]`
     x: &'a mut [F],
     /// `[t][n][g]`, after their functions.
-    gates: &'a mut [F],
+    pub(super) gates: &'a mut [F],
     /// `[t + 1][n][h]`; the first is 0.
-    states: &'a mut [F],
+    pub(super) states: &'a mut [F],
     /// `[t + 1][n][h]`. LSTM: the cell's states, of which the first is 0. GRU: the hidden share of gate n of each step.
-    extra: &'a mut [F],
+    pub(super) extra: &'a mut [F],
 }
 
 impl Sizes {
-    fn rows(&self) -> usize {
+    pub(super) fn rows(&self) -> usize {
         self.cell.gates() * self.hidden
     }
 
@@ -86,7 +86,7 @@ impl Sizes {
         self.steps * (self.inputs + self.rows()) + states * if self.has_extra() { 2 } else { 1 }
     }
 
-    fn cut<'a, F>(&self, n: usize, tape: &'a mut [F]) -> Tape<'a, F> {
+    pub(super) fn cut<'a, F>(&self, n: usize, tape: &'a mut [F]) -> Tape<'a, F> {
         let (x, rest) = tape.split_at_mut(self.steps * n * self.inputs);
         let (gates, rest) = rest.split_at_mut(self.steps * n * self.rows());
         let (states, rest) = rest.split_at_mut((self.steps + 1) * n * self.hidden);
@@ -96,15 +96,43 @@ impl Sizes {
 
     /// Elements of scratch memory that [`forward`] needs.
     pub fn forward_scratch<F: Scalar>(&self, n: usize) -> usize {
-        let (t, g) = (self.steps, self.rows());
-        let product = gemm::scratch_len::<F>(t * n, g, self.inputs).max(gemm::scratch_len::<F>(
-            n,
-            g,
-            self.hidden,
-        ));
-        // The weight of the state, packed once for all steps; and one of two: the hidden share of a GRU's gates, or the sum of
-        // the biases.
-        product + self.packed::<F>(n, false) + n * g
+        let g = self.rows();
+        // Beside the product of all inputs the sum of the biases; then what the steps need.
+        let inputs = g + gemm::scratch_len::<F>(self.steps * n, g, self.inputs);
+        let packed = self.packed::<F>(n, false);
+        let part = self.part(n, packed > 0);
+        // The weight of the state, packed once for all steps.
+        packed + inputs.max(self.parts(n, part) * self.steps_section::<F>(part, packed > 0))
+    }
+
+    /// Samples of a task that goes through all steps by itself: nobody waits for another between two steps. All of them on
+    /// one thread, and if there would be fewer tasks than threads; then each step is divided. The bits are the same: the
+    /// weight is `packed`, and a product's element depends on nothing but the inner dimension.
+    pub(super) fn part(&self, n: usize, packed: bool) -> usize {
+        /// Enough to pay for reading the weight in each step.
+        const SAMPLES: usize = 16;
+        let threads = parallel::threads();
+        let divides = packed && threads > 1 && n.div_ceil(SAMPLES) >= threads;
+        if divides { SAMPLES.min(n) } else { n }
+    }
+
+    /// How many parts of `part` samples are worked on at once.
+    fn parts(&self, n: usize, part: usize) -> usize {
+        parallel::sections_for(n.div_ceil(part.max(1)))
+    }
+
+    /// Elements of scratch memory for the steps of a part: a GRU's gates from the state, and the product's.
+    pub(super) fn steps_section<F: Scalar>(&self, part: usize, packed: bool) -> usize {
+        let (g, h) = (self.rows(), self.hidden);
+        let gates = if self.cell == Cell::Gru { part * g } else { 0 };
+        let product =
+            if packed { gemm::left_len(part, h) } else { gemm::scratch_len::<F>(part, g, h) };
+        gates + product
+    }
+
+    /// The same, backward: the gradients by a state and by an LSTM's cell, and the product's.
+    pub(super) fn back_section(&self, part: usize) -> usize {
+        2 * part * self.hidden + gemm::left_len(part, self.rows())
     }
 
     /// Elements that [`backward_states`] leaves for [`backward_weights`]: gradients of the gates, a GRU's twice, because
@@ -115,9 +143,10 @@ impl Sizes {
 
     /// Elements of scratch memory that [`backward_states`] needs.
     pub fn states_scratch<F: Scalar>(&self, n: usize) -> usize {
-        let (t, g, h, d) = (self.steps, self.rows(), self.hidden, self.inputs);
-        let product = gemm::scratch_len::<F>(n, h, g).max(gemm::scratch_len::<F>(t * n, d, g));
-        product + self.packed::<F>(n, true) + 2 * n * h + t * n * d
+        let (t, g, d) = (self.steps, self.rows(), self.inputs);
+        let part = self.part(n, true);
+        let inputs = t * n * d + gemm::scratch_len::<F>(t * n, d, g);
+        self.packed::<F>(n, true) + inputs.max(self.parts(n, part) * self.back_section(part))
     }
 
     /// Elements of the packed weight of the state, forward or `back`; 0 where packing would cost more than it saves.
@@ -140,16 +169,11 @@ impl Sizes {
         ))
     }
 
-    /// Rows of a step that are one task.
-    fn task(&self) -> usize {
-        /// Hidden units of a task.
-        const UNITS: usize = 1024;
-        (UNITS / self.hidden).max(1)
-    }
-
-    fn cost(&self, n: usize) -> Cost {
+    /// All steps of `n` samples.
+    pub(super) fn cost(&self, n: usize) -> Cost {
+        let (t, g) = (self.steps, self.rows());
         // Vector code: several functions in the time of one.
-        Cost::functions(n * self.rows() / 4)
+        Cost::functions(t * n * g / 4) + Cost::mul_adds((t * n * g).saturating_mul(self.hidden))
     }
 }
 
@@ -167,10 +191,9 @@ pub fn forward<F: Scalar>(
     swap_axes(n, t, d, x, tape.x);
     let (packed, scratch) = scratch.split_at_mut(sizes.packed::<F>(n, false));
     let right = packed_right(g, h, Mat::transposed(weights.hidden, h), packed);
-    let (hidden, scratch) = scratch.split_at_mut(n * g);
     {
+        let (sum, scratch) = scratch.split_at_mut(g);
         let bias = weights.bias.map(|(input, beside_state)| {
-            let sum = &mut hidden[..g];
             sum.copy_from_slice(input);
             if sizes.cell != Cell::Gru {
                 reduce::add_to(beside_state, sum);
@@ -185,22 +208,8 @@ pub fn forward<F: Scalar>(
     if sizes.cell == Cell::Lstm {
         tape.extra[..n * h].fill(F::zero());
     }
-    for (step, gates) in tape.gates.chunks_exact_mut(n * g).enumerate() {
-        let (before, after) = tape.states.split_at_mut((step + 1) * n * h);
-        let state = &before[step * n * h..];
-        let product = |out: &mut [F], begin, scratch: &mut [F]| {
-            let a = Mat::new(state, h);
-            Product { sizes: [n, g, h], a, b: right, begin, relu: false }.write(out, scratch);
-        };
-        if sizes.cell == Cell::Gru {
-            let begin = weights.bias.map_or(Begin::Zero, |(_, bias)| Begin::ColBias(bias));
-            product(hidden, begin, scratch);
-        } else if step > 0 {
-            // The first state is 0.
-            product(gates, Begin::Add, scratch);
-        }
-        advance(sizes, n, step, gates, hidden, state, &mut after[..n * h], tape.extra);
-    }
+    let part = sizes.part(n, matches!(right, Right::Packed(_)));
+    Steps::new(sizes, n, right, weights.bias.map(|(_, bias)| bias), tape).run(part, scratch);
 }
 
 /// The right factor of every step: packed, if there is room for that.
@@ -215,45 +224,6 @@ fn packed_right<'a, F: Scalar>(
     }
     gemm::pack_right(n, k, plain, room);
     Right::Packed(room)
-}
-
-/// The functions of one step: from sums to gates, and the next state.
-#[allow(clippy::too_many_arguments)]
-fn advance<F: Scalar>(
-    sizes: &Sizes,
-    n: usize,
-    step: usize,
-    gates: &mut [F],
-    hidden: &[F],
-    state: &[F],
-    next: &mut [F],
-    extra: &mut [F],
-) {
-    let (h, g, rows) = (sizes.hidden, sizes.rows(), sizes.task());
-    let (cost, all) = (sizes.cost(n), n * h);
-    let sides = (Write(gates, rows * g), Write(next, rows * h));
-    match sizes.cell {
-        Cell::Tanh => parallel::chunks(sides, cost, |_, (gates, next)| cells::tanh(gates, next)),
-        Cell::Relu => parallel::chunks(sides, cost, |_, (gates, next)| cells::relu(gates, next)),
-        Cell::Lstm => {
-            let (before, after) = extra.split_at_mut((step + 1) * all);
-            let cell = (Read(&before[step * all..], rows * h), Write(&mut after[..all], rows * h));
-            parallel::chunks((sides, cell), cost, |_, ((gates, next), (cell, next_cell))| {
-                cells::lstm(h, gates, cell, next_cell, next);
-            });
-        }
-        Cell::Gru => {
-            let share = Write(&mut extra[step * all..][..all], rows * h);
-            let read = (Read(hidden, rows * g), Read(state, rows * h));
-            parallel::chunks(
-                (sides, read, share),
-                cost,
-                |_, ((gates, next), (hidden, state), share)| {
-                    cells::gru(h, gates, hidden, state, share, next);
-                },
-            );
-        }
-    }
 }
 
 /// The last state, `[n][h]`.
@@ -292,92 +262,14 @@ pub fn backward_states<F: Scalar>(
 ) {
     let (t, d, h, g) = (sizes.steps, sizes.inputs, sizes.hidden, sizes.rows());
     let tape = sizes.cut(n, tape);
-    let (packed, rest) = scratch.split_at_mut(sizes.packed::<F>(n, true));
+    let (packed, scratch) = scratch.split_at_mut(sizes.packed::<F>(n, true));
     let right = packed_right(h, g, Mat::new(weights.hidden, h), packed);
-    let (dstate, rest) = rest.split_at_mut(n * h);
-    let (dcell, rest) = rest.split_at_mut(n * h);
-    let (dx_by_step, scratch) = rest.split_at_mut(t * n * d);
-    let (of_input, of_state) = gradients.split_at_mut(t * n * g);
-    dstate.fill(F::zero());
-    dcell.fill(F::zero());
-    let every_step = dy.len() > n * h;
-    for step in (0..t).rev() {
-        if every_step || step + 1 == t {
-            let (from, stride) = if every_step { (step * h, t * h) } else { (0, h) };
-            for (i, dstate) in dstate.chunks_exact_mut(h).enumerate() {
-                reduce::add_to(&dy[from + i * stride..][..h], dstate);
-            }
-        }
-        let of_input = &mut of_input[step * n * g..][..n * g];
-        // Empty unless there are two.
-        let second = if sizes.cell == Cell::Gru { n * g } else { 0 };
-        let of_state = &mut of_state[step * second..][..second];
-        retreat(sizes, n, step, &tape, dstate, dcell, of_input, of_state);
-        // Here a part begins: nothing goes further back.
-        if step.is_multiple_of(sizes.truncate) {
-            dstate.fill(F::zero());
-            dcell.fill(F::zero());
-            continue;
-        }
-        let (of_gates, begin) = match sizes.cell {
-            // What goes past the gates is there already.
-            Cell::Gru => (&*of_state, Begin::Add),
-            _ => (&*of_input, Begin::Zero),
-        };
-        let a = Mat::new(of_gates, g);
-        Product { sizes: [n, h, g], a, b: right, begin, relu: false }.write(dstate, scratch);
-    }
+    Back::new(sizes, n, right, &tape, dy, gradients).run(sizes.part(n, true), scratch);
     if let Some(dx) = dx {
-        let (of_input, w) = (Mat::new(of_input, g), Mat::new(weights.input, d));
+        let (dx_by_step, scratch) = scratch.split_at_mut(t * n * d);
+        let (of_input, w) = (Mat::new(&gradients[..t * n * g], g), Mat::new(weights.input, d));
         gemm::gemm(t * n, d, g, of_input, w, dx_by_step, Begin::Zero, scratch);
         swap_axes(t, n, d, dx_by_step, dx);
-    }
-}
-
-/// The functions of one step, backward. `dstate` is the gradient by the step's state, and becomes what goes past the gates
-/// to the state before.
-#[allow(clippy::too_many_arguments)]
-fn retreat<F: Scalar>(
-    sizes: &Sizes,
-    n: usize,
-    step: usize,
-    tape: &Tape<'_, F>,
-    dstate: &mut [F],
-    dcell: &mut [F],
-    of_input: &mut [F],
-    of_state: &mut [F],
-) {
-    let (h, g, rows) = (sizes.hidden, sizes.rows(), sizes.task());
-    let (cost, all) = (sizes.cost(n), n * h);
-    let gates = Read(&tape.gates[step * n * g..][..n * g], rows * g);
-    let sides = (Write(of_input, rows * g), Write(dstate, rows * h));
-    match sizes.cell {
-        Cell::Tanh => parallel::chunks((gates, sides), cost, |_, (gates, (of_gates, dstate))| {
-            cells::tanh_backward(gates, dstate, of_gates);
-        }),
-        Cell::Relu => parallel::chunks((gates, sides), cost, |_, (gates, (of_gates, dstate))| {
-            cells::relu_backward(gates, dstate, of_gates);
-        }),
-        Cell::Lstm => {
-            let cell = Read(&tape.extra[step * all..][..all], rows * h);
-            let next = Read(&tape.extra[(step + 1) * all..][..all], rows * h);
-            let work = (gates, sides, (cell, next), Write(dcell, rows * h));
-            parallel::chunks(work, cost, |_, (gates, (of_gates, dstate), (cell, next), dcell)| {
-                cells::lstm_backward(h, gates, cell, next, dstate, dcell, of_gates);
-            });
-        }
-        Cell::Gru => {
-            let state = Read(&tape.states[step * all..][..all], rows * h);
-            let share = Read(&tape.extra[step * all..][..all], rows * h);
-            let work = (gates, sides, (state, share), Write(of_state, rows * g));
-            parallel::chunks(
-                work,
-                cost,
-                |_, (gates, (of_input, dstate), (state, share), of_state)| {
-                    cells::gru_backward(h, gates, state, share, dstate, of_input, of_state);
-                },
-            );
-        }
     }
 }
 

@@ -89,8 +89,9 @@ pub fn scratch_len<T: Scalar>(m: usize, n: usize, k: usize) -> usize {
     left_len(m, k) + right_len::<T>(n, k)
 }
 
-/// Elements of a packed left factor, with those that let the right one begin on a cache line.
-fn left_len(m: usize, k: usize) -> usize {
+/// Elements of a packed left factor, with those that let the right one begin on a cache line: all scratch memory that a
+/// product with a packed right factor needs.
+pub fn left_len(m: usize, k: usize) -> usize {
     (k * m).next_multiple_of(16)
 }
 
