@@ -2,12 +2,13 @@
 
 use super::fill::Source;
 use super::forward::product;
+use super::scatter::{Target, scatter};
 use super::vectors::Vectors;
 use super::winograd::{self, Turn};
 use super::{Finish, Plan, depthwise};
 use crate::Scalar;
 use crate::kernels::gemm::even_part;
-use crate::kernels::micro::{MAX_NR, Micro, Start};
+use crate::kernels::micro::{Micro, Start};
 use crate::kernels::parallel::{self, Shared};
 
 impl Plan {
@@ -86,11 +87,15 @@ impl Plan {
         })
     }
 
-    fn fold_section<T: Scalar>(&self) -> usize {
+    /// Elements of all padded planes and one more, see [`Target::len`]; what follows begins on a cache line.
+    fn padded_len(&self) -> usize {
         let [h, w] = self.padded_image();
+        (self.geometry.channels * h * w + 1).next_multiple_of(16)
+    }
+
+    fn fold_section<T: Scalar>(&self) -> usize {
         let nr = T::micro().nr;
-        self.geometry.channels * h * w
-            + (self.geometry.group_filters() + self.geometry.inner()) * nr
+        self.padded_len() + (self.geometry.group_filters() + self.geometry.inner()) * nr
     }
 
     /// Elements of scratch memory that [`fold`] needs.
@@ -118,13 +123,13 @@ fn fold<T: Scalar>(plan: &Plan, weight: &[T], dy: Source<'_, T>, dx: &mut [T], s
     let image_out = geometry.filters * geometry.out_plane();
     parallel::each_with(n, geometry.cost(n), sections, plan.fold_section::<T>(), |i, section| {
         let [h, w] = plan.padded_image();
-        let (padded, rest) = section.split_at_mut(geometry.channels * h * w);
+        let (padded, rest) = section.split_at_mut(plan.padded_len());
         padded.fill(T::zero());
         for group in 0..geometry.groups {
             let len = filters * geometry.out_plane();
             let dy = dy.part(i * image_out + group * len, len);
             let size = geometry.channels / geometry.groups * h * w;
-            let padded = &mut padded[group * size..][..size];
+            let padded = &mut padded[group * size..][..size + 1];
             fold_group(
                 plan,
                 micro,
@@ -174,9 +179,8 @@ fn fold_group<T: Scalar>(
     let geometry = &plan.geometry;
     let (inner, filters, plane) =
         (geometry.inner(), geometry.group_filters(), geometry.out_plane());
-    let [h, w] = plan.padded_image();
+    let target = Target::new(geometry, plan.padded_image(), micro.nr);
     let (panel, shares) = scratch.split_at_mut(filters * micro.nr);
-    let window = geometry.kernel[0] * geometry.kernel[1];
     for first in (0..plane).step_by(micro.nr) {
         let cols = micro.nr.min(plane - first);
         for (filter, row) in panel.chunks_exact_mut(micro.nr).enumerate() {
@@ -204,18 +208,6 @@ fn fold_group<T: Scalar>(
                 );
             }
         }
-        let mut places = [0; MAX_NR];
-        for (j, place) in places[..cols].iter_mut().enumerate() {
-            let (row, col) = ((first + j) / geometry.output[1], (first + j) % geometry.output[1]);
-            *place = row * geometry.stride[0] * w + col * geometry.stride[1];
-        }
-        for (k, shares) in shares.chunks_exact(micro.nr).enumerate().take(inner) {
-            let (channel, at) = (k / window, k % window);
-            let (kh, kw) = (at / geometry.kernel[1], at % geometry.kernel[1]);
-            let offset = (channel * h + kh * geometry.dilation[0]) * w + kw * geometry.dilation[1];
-            for (&share, &place) in shares.iter().zip(&places[..cols]) {
-                padded[offset + place] += share;
-            }
-        }
+        scatter(geometry, &target, (first, cols), shares, padded);
     }
 }

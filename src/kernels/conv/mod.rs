@@ -17,6 +17,7 @@ mod fill;
 mod finish;
 mod forward;
 mod plan;
+mod scatter;
 #[cfg(test)]
 mod tests;
 mod vectors;
