@@ -96,6 +96,7 @@ LAYERS = {
     "softmax": ([CLASSES], lambda: nn.Softmax(1)),
     "softmax_few": ([10], lambda: nn.Softmax(1)),
     "softmax_channels": ([10, 16, 16], lambda: nn.Softmax(1)),
+    "softmax_rows": ([10, 16, 16], lambda: nn.Softmax(2)),
     "log_softmax": ([CLASSES], lambda: nn.LogSoftmax(1)),
     "log_softmax_few": ([10], lambda: nn.LogSoftmax(1)),
     "log_softmax_channels": ([10, 16, 16], lambda: nn.LogSoftmax(1)),
