@@ -10,6 +10,8 @@ use crate::Scalar;
 
 /// Columns of a strip: their sums lie on the stack and fit registers and first cache.
 const STRIP: usize = 64;
+/// Columns of a strip of those that are left.
+const NARROW: usize = 16;
 
 /// Elements of a task, about.
 const TASK: usize = 16 * 1024;
@@ -96,38 +98,11 @@ multiversion! {
 
     /// One strip of `width` columns, from column `first` of a plane `[len][inner]`.
     fn forward_strip<F: Scalar>(form: Form, inner: usize, first: usize, width: usize, x: &[F], y: &mut [F]) {
-        let (mut max, mut sum) = ([F::neg_infinity(); STRIP], [F::zero(); STRIP]);
-        let (max, sum) = (&mut max[..width], &mut sum[..width]);
-        for x in x.chunks_exact(inner) {
-            for (max, &x) in max.iter_mut().zip(&x[first..]) {
-                *max = if x > *max { x } else { *max };
-            }
-        }
-        if form == Form::Plain {
-            for (x, y) in x.chunks_exact(inner).zip(y.chunks_exact_mut(inner)) {
-                let (x, y) = (&x[first..][..width], &mut y[first..][..width]);
-                for (((&max, sum), &x), y) in max.iter().zip(sum.iter_mut()).zip(x).zip(y) {
-                    *y = (x - max).straight_exp::<FUSED>();
-                    *sum += *y;
-                }
-            }
-            sum.iter_mut().for_each(|sum| *sum = F::one() / *sum);
-            for y in y.chunks_exact_mut(inner) {
-                y[first..][..width].iter_mut().zip(&*sum).for_each(|(y, &factor)| *y *= factor);
-            }
-            return;
-        }
-        for x in x.chunks_exact(inner) {
-            for ((&max, sum), &x) in max.iter().zip(sum.iter_mut()).zip(&x[first..][..width]) {
-                *sum += (x - max).straight_exp::<FUSED>();
-            }
-        }
-        sum.iter_mut().for_each(|sum| *sum = sum.straight_ln::<FUSED>());
-        for (x, y) in x.chunks_exact(inner).zip(y.chunks_exact_mut(inner)) {
-            let (x, y) = (&x[first..][..width], &mut y[first..][..width]);
-            for (((&max, &rest), &x), y) in max.iter().zip(&*sum).zip(x).zip(y) {
-                *y = x - max - rest;
-            }
+        // The same code each time: with a width that the compiler knows it is in whole registers.
+        match width {
+            STRIP => strip_forward::<F, FUSED>(form, inner, first, STRIP, x, y),
+            NARROW => strip_forward::<F, FUSED>(form, inner, first, NARROW, x, y),
+            _ => strip_forward::<F, FUSED>(form, inner, first, width, x, y),
         }
     }
 
@@ -153,35 +128,92 @@ multiversion! {
     fn backward_strip<F: Scalar>(
         form: Form, inner: usize, first: usize, width: usize, y: &[F], dy: &[F], dx: &mut [F],
     ) {
-        let mut sum = [F::zero(); STRIP];
-        let sum = &mut sum[..width];
-        let plain = form == Form::Plain;
-        for (y, dy) in y.chunks_exact(inner).zip(dy.chunks_exact(inner)) {
-            let (y, dy) = (&y[first..][..width], &dy[first..][..width]);
-            if plain {
-                sum.iter_mut().zip(y).zip(dy).for_each(|((sum, &y), &dy)| *sum += y * dy);
-            } else {
-                sum.iter_mut().zip(dy).for_each(|(sum, &dy)| *sum += dy);
+        match width {
+            STRIP => strip_backward::<F, FUSED>(form, inner, first, STRIP, y, dy, dx),
+            NARROW => strip_backward::<F, FUSED>(form, inner, first, NARROW, y, dy, dx),
+            _ => strip_backward::<F, FUSED>(form, inner, first, width, y, dy, dx),
+        }
+    }
+}
+
+#[inline(always)]
+fn strip_forward<F: Scalar, const FUSED: bool>(
+    form: Form,
+    inner: usize,
+    first: usize,
+    width: usize,
+    x: &[F],
+    y: &mut [F],
+) {
+    let (mut max, mut sum) = ([F::neg_infinity(); STRIP], [F::zero(); STRIP]);
+    for x in x.chunks_exact(inner) {
+        let x = &x[first..][..width];
+        for c in 0..width {
+            max[c] = if x[c] > max[c] { x[c] } else { max[c] };
+        }
+    }
+    for (x, y) in x.chunks_exact(inner).zip(y.chunks_exact_mut(inner)) {
+        let (x, y) = (&x[first..][..width], &mut y[first..][..width]);
+        for c in 0..width {
+            let exp = (x[c] - max[c]).straight_exp::<FUSED>();
+            sum[c] += exp;
+            if form == Form::Plain {
+                y[c] = exp;
             }
         }
-        let rows = y.chunks_exact(inner).zip(dy.chunks_exact(inner)).zip(dx.chunks_exact_mut(inner));
-        for ((y, dy), dx) in rows {
-            let (y, dy, dx) = (&y[first..][..width], &dy[first..][..width], &mut dx[first..][..width]);
-            let columns = sum.iter().zip(y).zip(dy).zip(dx);
-            if plain {
-                columns.for_each(|(((&sum, &y), &dy), dx)| *dx = y * (dy - sum));
-            } else {
-                columns.for_each(|(((&sum, &y), &dy), dx)| {
-                    *dx = dy - y.straight_exp::<FUSED>() * sum;
-                });
-            }
+    }
+    for sum in &mut sum[..width] {
+        *sum = match form {
+            Form::Plain => F::one() / *sum,
+            Form::Log => sum.straight_ln::<FUSED>(),
+        };
+    }
+    for (x, y) in x.chunks_exact(inner).zip(y.chunks_exact_mut(inner)) {
+        let (x, y) = (&x[first..][..width], &mut y[first..][..width]);
+        for c in 0..width {
+            y[c] = match form {
+                Form::Plain => y[c] * sum[c],
+                Form::Log => x[c] - max[c] - sum[c],
+            };
+        }
+    }
+}
+
+#[inline(always)]
+fn strip_backward<F: Scalar, const FUSED: bool>(
+    form: Form,
+    inner: usize,
+    first: usize,
+    width: usize,
+    y: &[F],
+    dy: &[F],
+    dx: &mut [F],
+) {
+    let mut sum = [F::zero(); STRIP];
+    for (y, dy) in y.chunks_exact(inner).zip(dy.chunks_exact(inner)) {
+        let (y, dy) = (&y[first..][..width], &dy[first..][..width]);
+        for c in 0..width {
+            sum[c] += if form == Form::Plain { y[c] * dy[c] } else { dy[c] };
+        }
+    }
+    let rows = y.chunks_exact(inner).zip(dy.chunks_exact(inner)).zip(dx.chunks_exact_mut(inner));
+    for ((y, dy), dx) in rows {
+        let (y, dy, dx) = (&y[first..][..width], &dy[first..][..width], &mut dx[first..][..width]);
+        for c in 0..width {
+            dx[c] = match form {
+                Form::Plain => y[c] * (dy[c] - sum[c]),
+                Form::Log => dy[c] - y[c].straight_exp::<FUSED>() * sum[c],
+            };
         }
     }
 }
 
 /// Begin and width of every strip of a plane with `inner` columns.
 fn strips(inner: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..inner).step_by(STRIP).map(move |first| (first, STRIP.min(inner - first)))
+    let wide = inner / STRIP * STRIP;
+    let narrow = (wide..inner).step_by(NARROW);
+    let of_width = move |width: usize| move |first| (first, width.min(inner - first));
+    (0..wide).step_by(STRIP).map(of_width(STRIP)).chain(narrow.map(of_width(NARROW)))
 }
 
 /// `y = softmax(x)` or its logarithm, over the middle axis. NaN, `+∞` or nothing but `−∞` in a row gives a row of NaN.
