@@ -5,9 +5,11 @@
 use std::sync::OnceLock;
 
 use super::elementwise::axpy;
+use super::micro::MAX_LANES;
 use super::parallel::{self, Cost, Read, Shared, Write};
 use super::reduce::{LANES, add_to, fold_lanes};
 use super::simd::multiversion;
+use super::vector::vectorized;
 use crate::Scalar;
 
 /// First and end of each window of one axis, in a table that the first pass makes: a layer costs nothing until then, whatever
@@ -60,6 +62,11 @@ impl Plan {
         self.rows.len() * self.columns.len()
     }
 
+    /// Whether all of a plane is one window.
+    pub fn is_global(&self) -> bool {
+        self.out_plane() == 1
+    }
+
     fn cost(&self, planes: usize) -> Cost {
         Cost::elements(planes * (2 * self.plane() + 8 * self.out_plane()))
     }
@@ -69,6 +76,9 @@ impl Plan {
         parallel::sections_for(planes) * self.input[1]
     }
 }
+
+/// Planes of a task, where a plane is one window.
+const PLANES: usize = 32;
 
 /// The mean of each window.
 pub fn avg_forward<F: Scalar>(plan: &Plan, x: &[F], y: &mut [F], scratch: &mut [F]) {
@@ -118,39 +128,29 @@ pub fn avg_backward<F: Scalar>(plan: &Plan, dy: &[F], dx: &mut [F], scratch: &mu
 }
 
 /// The largest element of each window and, if `winners` is given, its position in the plane; the first one wins, NaN wins
-/// over all.
+/// over all. Of whole planes no winner is written: [`max_backward`] finds it again.
 pub fn max_forward<F: Scalar>(plan: &Plan, x: &[F], y: &mut [F], winners: Option<&mut [u32]>) {
     let (plane, out) = (plan.plane(), plan.out_plane());
-    let planes = x.len() / plane;
+    let (planes, cost) = (x.len() / plane, plan.cost(2 * (x.len() / plane)));
+    if plan.is_global() {
+        let cut = (Read(x, PLANES * plane), Write(y, PLANES));
+        return parallel::chunks(cut, cost, |_, (x, y)| largest(plane, x, y));
+    }
     match winners {
         Some(winners) => {
             let pieces = (Read(x, plane), Write(y, out), Write(&mut winners[..planes * out], out));
-            parallel::chunks(pieces, plan.cost(2 * planes), |_, (x, y, winners)| {
+            parallel::chunks(pieces, cost, |_, (x, y, winners)| {
                 max_plane(plan, x, y, Some(winners));
             });
         }
-        None => {
-            parallel::chunks(
-                (Read(x, plane), Write(y, out)),
-                plan.cost(2 * planes),
-                |_, (x, y)| {
-                    max_plane(plan, x, y, None);
-                },
-            );
-        }
+        None => parallel::chunks((Read(x, plane), Write(y, out)), cost, |_, (x, y)| {
+            max_plane(plan, x, y, None);
+        }),
     }
 }
 
 fn max_plane<F: Scalar>(plan: &Plan, x: &[F], y: &mut [F], mut winners: Option<&mut [u32]>) {
     let w = plan.input[1];
-    if plan.out_plane() == 1 {
-        let (value, place) = largest(x);
-        y[0] = value;
-        if let Some(winners) = winners {
-            winners[0] = place;
-        }
-        return;
-    }
     let mut strip = Strip { best: [F::zero(); STRIP], places: [0; STRIP] };
     for (i, &(top, bottom)) in plan.rows.iter().enumerate() {
         // Which columns the strip has.
@@ -196,18 +196,6 @@ fn beats<F: Scalar>(value: F, best: F) -> bool {
     (value > best) | (value.is_nan() & !best.is_nan())
 }
 
-/// The largest element of a plane and the first place that has it.
-fn largest<F: Scalar>(x: &[F]) -> (F, u32) {
-    let best = largest_value(x);
-    let place = if best.is_nan() {
-        x.iter().position(|value| value.is_nan()).unwrap_or(0)
-    } else {
-        place_of(x, best)
-    };
-    // Planes of 2³² elements are refused when the layer is built.
-    (best, place as u32)
-}
-
 multiversion! {
     /// Fills `strip`: of equal elements the first wins.
     fn column_winners<F: Scalar>(
@@ -228,46 +216,98 @@ multiversion! {
         }
     }
 
-    /// The first place of an element that is there.
+    /// The first place of the largest element of a plane, which is `wanted`.
     fn place_of<F: Scalar>(x: &[F], wanted: F) -> usize {
-        let (chunks, tail) = x.as_chunks::<LANES>();
-        let has = |chunk: &[F; LANES]| chunk.iter().fold(false, |has, &x| has | (x == wanted));
-        let chunk = chunks.iter().position(has);
-        let (from, part) = chunk.map_or((x.len() - tail.len(), tail), |i| (i * LANES, &chunks[i]));
-        from + part.iter().position(|&x| x == wanted).unwrap_or(0)
-    }
-
-    /// NaN if there is one.
-    fn largest_value<F: Scalar>(x: &[F]) -> F {
-        let mut best = [F::neg_infinity(); LANES];
-        // 0 · x is NaN where x is, and for ±∞, which are looked at again below.
-        let mut odd = [F::zero(); LANES];
-        let (chunks, tail) = x.as_chunks::<LANES>();
-        for chunk in chunks {
-            for l in 0..LANES {
-                best[l] = if chunk[l] > best[l] { chunk[l] } else { best[l] };
-                odd[l] += F::zero() * chunk[l];
-            }
+        if wanted.is_nan() {
+            return x.iter().position(|x| x.is_nan()).unwrap_or(0);
         }
-        let larger = |a: F, b: F| if a > b { a } else { b };
-        let mut half = LANES / 2;
+        let mut from = 0;
+        for chunk in x.as_chunks::<LANES>().0 {
+            let mut has = false;
+            for l in 0..LANES {
+                has |= chunk[l] == wanted;
+            }
+            if has {
+                break;
+            }
+            from += LANES;
+        }
+        from + x[from..].iter().position(|&x| x == wanted).unwrap_or(0)
+    }
+}
+
+/// The largest element of each plane, NaN if it has one.
+fn largest<F: Scalar>(plane: usize, x: &[F], y: &mut [F]) {
+    for (x, y) in x.chunks_exact(plane).zip(y) {
+        // SAFETY: it reads the plane and writes the element.
+        unsafe { largest_of(x, y) }
+        // Infinities are suspect too.
+        if y.is_nan() {
+            let larger = |most: F, &x: &F| if x > most || x.is_nan() { x } else { most };
+            *y = x.iter().fold(F::neg_infinity(), larger);
+        }
+    }
+}
+
+vectorized! {
+    /// The largest element; NaN if one is not finite.
+    ///
+    /// # Safety
+    /// None is needed.
+    unsafe fn largest_of<F, V>(x: &[F], largest: &mut F) {
+        let mut best = [V::splat(F::neg_infinity()); 4];
+        // 0 · x is NaN where x is not finite.
+        let (zero, mut odd) = (V::splat(F::zero()), [V::splat(F::zero()); 4]);
+        let (mut at, end) = (x.as_ptr(), x.as_ptr().add(x.len()));
+        for _ in 0..x.len() / (4 * V::LANES) {
+            for i in 0..4 {
+                let x = V::load(at.add(i * V::LANES));
+                best[i] = x.larger(best[i]);
+                odd[i] = x.mul_add(zero, odd[i]);
+            }
+            at = at.add(4 * V::LANES);
+        }
+        let ([a, b, c, d], [e, f, g, h]) = (best, odd);
+        let (mut most, mut odd) = ([F::neg_infinity(); MAX_LANES], [F::zero(); MAX_LANES]);
+        a.larger(b).larger(c.larger(d)).store(most.as_mut_ptr());
+        e.add(f).add(g.add(h)).store(odd.as_mut_ptr());
+        let mut suspicion = fold_lanes(odd);
+        let mut half = MAX_LANES / 2;
         while half > 0 {
-            for l in 0..half {
-                best[l] = larger(best[l + half], best[l]);
+            for i in 0..half {
+                most[i] = if most[i + half] > most[i] { most[i + half] } else { most[i] };
             }
             half /= 2;
         }
-        let most = tail.iter().fold(best[0], |most, &x| larger(x, most));
-        let suspect = fold_lanes(odd).is_nan() || tail.iter().any(|x| x.is_nan());
-        if suspect && x.iter().any(|x| x.is_nan()) { F::nan() } else { most }
+        let mut best = most[0];
+        while at < end {
+            suspicion += F::zero() * *at;
+            best = if *at > best { *at } else { best };
+            at = at.add(1);
+        }
+        *largest = if suspicion.is_nan() { suspicion } else { best };
     }
 }
 
 /// Gradient of [`max_forward`]: each output's gradient goes to its winner, added where windows overlap.
-pub fn max_backward<F: Scalar>(plan: &Plan, winners: &[u32], dy: &[F], dx: &mut [F]) {
+pub fn max_backward<F: Scalar>(
+    plan: &Plan,
+    (x, y): (&[F], &[F]),
+    winners: &[u32],
+    dy: &[F],
+    dx: &mut [F],
+) {
     let (plane, out) = (plan.plane(), plan.out_plane());
+    let cost = plan.cost(dy.len() / out);
+    if plan.is_global() {
+        let cut = (Read(x, plane), Read(y, 1), Read(dy, 1), Write(dx, plane));
+        return parallel::chunks(cut, cost, |_, (x, y, dy, dx)| {
+            dx.fill(F::zero());
+            dx[place_of(x, y[0])] = dy[0];
+        });
+    }
     let pieces = (Write(dx, plane), Read(dy, out), Read(&winners[..dy.len()], out));
-    parallel::chunks(pieces, plan.cost(dy.len() / out), |_, (dx, dy, winners)| {
+    parallel::chunks(pieces, cost, |_, (dx, dy, winners)| {
         dx.fill(F::zero());
         for (&dy, &winner) in dy.iter().zip(winners) {
             dx[winner as usize] += dy;
@@ -332,7 +372,12 @@ mod tests {
                                     best = place;
                                 }
                             }
-                            assert_eq!(winners[at] as usize, best, "{plan:?}");
+                            let place = if plan.is_global() {
+                                place_of(&x[..plan.plane()], y[at])
+                            } else {
+                                winners[at] as usize
+                            };
+                            assert_eq!(place, best, "{plan:?}");
                             assert_eq!(y[at].to_bits(), x[best].to_bits());
                             assert_eq!(y[at].to_bits(), without[at].to_bits());
                             let total: f64 = window.iter().map(|&place| x[place]).sum();
@@ -345,7 +390,7 @@ mod tests {
                     }
                 }
                 assert!(dx.iter().zip(&want_dx).all(|(a, b)| (a - b).abs() < 1e-12), "{plan:?}");
-                max_backward(&plan, &winners, &dy, &mut dx);
+                max_backward(&plan, (&x, &y), &winners, &dy, &mut dx);
                 assert_eq!(dx.iter().sum::<f64>(), dy.iter().sum::<f64>());
             }
         });

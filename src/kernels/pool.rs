@@ -349,9 +349,9 @@ pub fn global_avg_forward<F: Scalar>(plane: usize, x: &[F], y: &mut [F]) {
     const PLANES: usize = 32;
     let cost = Cost::elements(x.len());
     parallel::chunks((Read(x, PLANES * plane), Write(y, PLANES)), cost, |_, (x, y)| {
-        for (x, y) in x.chunks_exact(plane).zip(y) {
-            *y = super::reduce::sum(x) / F::lit(plane as f64);
-        }
+        super::reduce::sums(plane, x, y);
+        let factor = F::one() / F::lit(plane as f64);
+        y.iter_mut().for_each(|y| *y *= factor);
     });
 }
 

@@ -1,7 +1,9 @@
 //! Sums, in a fixed order.
 
+use super::micro::MAX_LANES;
 use super::parallel::{self, Cost, Read, Shared, Write};
 use super::simd::multiversion;
+use super::vector::vectorized;
 use crate::Scalar;
 
 /// Partial sums kept side by side: two AVX-512 registers of `f32`.
@@ -32,6 +34,37 @@ multiversion! {
             }
         }
         fold_lanes(sums) + tail
+    }
+}
+
+/// The sum of each of the rows of `len`.
+pub fn sums<F: Scalar>(len: usize, x: &[F], sums: &mut [F]) {
+    for (x, sum) in x.chunks_exact(len).zip(sums) {
+        // SAFETY: it reads the row and writes the sum.
+        unsafe { sum_row(x, sum) }
+    }
+}
+
+vectorized! {
+    /// # Safety
+    /// None is needed.
+    unsafe fn sum_row<F, V>(x: &[F], sum: &mut F) {
+        let mut sums = [V::splat(F::zero()); 4];
+        let (mut at, end) = (x.as_ptr(), x.as_ptr().add(x.len()));
+        for _ in 0..x.len() / (4 * V::LANES) {
+            for (i, sum) in sums.iter_mut().enumerate() {
+                *sum = sum.add(V::load(at.add(i * V::LANES)));
+            }
+            at = at.add(4 * V::LANES);
+        }
+        let mut lanes = [F::zero(); MAX_LANES];
+        let [a, b, c, d] = sums;
+        a.add(b).add(c.add(d)).store(lanes.as_mut_ptr());
+        *sum = fold_lanes(lanes);
+        while at < end {
+            *sum += *at;
+            at = at.add(1);
+        }
     }
 }
 
@@ -189,6 +222,21 @@ pub fn mask_and_add_columns<F: Scalar>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sums_of_rows_equal_the_plain_ones_at_every_level() {
+        crate::kernels::simd::at_every_level(|| {
+            for len in [1, 7, 31, 64, 300] {
+                // Whole numbers: exact in any order.
+                let x: Vec<f32> = (0..3 * len).map(|i| (i * 7 % 23) as f32).collect();
+                let mut got = [f32::NAN; 3];
+                sums(len, &x, &mut got);
+                for (row, got) in x.chunks(len).zip(got) {
+                    assert_eq!(row.iter().sum::<f32>(), got, "{len}");
+                }
+            }
+        });
+    }
 
     #[test]
     fn sums_equal_the_plain_ones() {

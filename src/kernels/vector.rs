@@ -35,6 +35,8 @@ pub trait Vector: Copy {
     unsafe fn mul_add(self, factor: Self, term: Self) -> Self;
     /// `max(0, self)`; NaN stays NaN.
     unsafe fn rectify(self) -> Self;
+    /// The larger of each; that of `other` where one is NaN.
+    unsafe fn larger(self, other: Self) -> Self;
     /// Of the elements of `self` and then `other`, those at even places and those at odd ones.
     unsafe fn unzip(self, other: Self) -> [Self; 2];
     /// Elements of `self` and `other` in turn: what [`Vector::unzip`] takes apart.
@@ -107,6 +109,11 @@ impl<F: Scalar> Vector for Plain<F> {
     #[inline(always)]
     unsafe fn rectify(self) -> Self {
         Self(self.0.map(|x| if x < F::zero() { F::zero() } else { x }))
+    }
+    #[inline(always)]
+    unsafe fn larger(self, other: Self) -> Self {
+        let larger = |i: usize| if self.0[i] > other.0[i] { self.0[i] } else { other.0[i] };
+        Self(std::array::from_fn(larger))
     }
     #[inline(always)]
     unsafe fn unzip(self, other: Self) -> [Self; 2] {
@@ -288,6 +295,11 @@ mod x86 {
                     // The instruction returns its second operand if one is NaN.
                     // SAFETY: as above.
                     unsafe { $max($splat(0.0), self) }
+                }
+                #[inline(always)]
+                unsafe fn larger(self, other: Self) -> Self {
+                    // SAFETY: as above.
+                    unsafe { $max(self, other) }
                 }
                 #[inline(always)]
                 unsafe fn unzip(self, other: Self) -> [Self; 2] {

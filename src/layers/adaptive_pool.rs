@@ -202,12 +202,13 @@ impl<F: Scalar> Layer<F> for AdaptiveMaxPool2dLayer {
 
     fn forward(&self, mut pass: Forward<'_, F>) -> Result<()> {
         let x = door::slice(&pass.input);
+        let plan = &self.0.plan;
         let winners = pass.remember.then(|| {
             let Winners(winners) = pass.cache.get_or_default();
-            winners.resize(pass.output.len().max(winners.len()), 0);
+            let len = if plan.is_global() { 0 } else { pass.output.len() };
+            winners.resize(len.max(winners.len()), 0);
             &mut winners[..]
         });
-        let plan = &self.0.plan;
         door::fill(&mut pass.output, |y| adaptive_pool::max_forward(plan, &x, y, winners));
         Ok(())
     }
@@ -215,8 +216,11 @@ impl<F: Scalar> Layer<F> for AdaptiveMaxPool2dLayer {
     fn backward(&mut self, pass: Backward<'_, F>) -> Result<()> {
         let Winners(winners) = pass.cache.get()?;
         let Some(mut grad_input) = pass.grad_input else { return Ok(()) };
+        let (x, y) = (door::slice(&pass.input), door::slice(&pass.output));
         let (dy, plan) = (door::slice(&pass.grad_output), &self.0.plan);
-        door::fill(&mut grad_input, |dx| adaptive_pool::max_backward(plan, winners, &dy, dx));
+        door::fill(&mut grad_input, |dx| {
+            adaptive_pool::max_backward(plan, (&x, &y), winners, &dy, dx);
+        });
         Ok(())
     }
 }

@@ -137,9 +137,12 @@ impl<F: Scalar> EmbeddingLayer<F> {
 
     fn id(&self, at: usize, value: F) -> Result<usize> {
         let (vocabulary, value) = (self.sizes().0, value.widen());
-        if value >= 0.0 && value < vocabulary as f64 && value.fract() == 0.0 {
-            // A whole number in range.
-            return Ok(value as usize);
+        if value >= 0.0 && value < vocabulary as f64 {
+            // In range: nothing is cut but a fraction. (`fract` would be a call of the C library.)
+            let id = value as usize;
+            if id as f64 == value {
+                return Ok(id);
+            }
         }
         let sample = self.input.numel();
         let message = format!(
