@@ -135,24 +135,26 @@ impl<F: Scalar> EmbeddingLayer<F> {
         (self.weight.shape()[0], self.weight.shape()[1])
     }
 
-    fn id(&self, at: usize, value: F) -> Result<usize> {
-        let (vocabulary, value) = (self.sizes().0, value.widen());
-        if value >= 0.0 && value < vocabulary as f64 {
-            // In range: nothing is cut but a fraction. (`fract` would be a call of the C library.)
-            let id = value as usize;
-            if id as f64 == value {
-                return Ok(id);
-            }
-        }
+    /// The id that a value stands for, if there is such a one.
+    fn id(vocabulary: usize, value: F) -> Option<usize> {
+        let value = value.widen();
+        // Of what is out of range the nearest, which is not equal then. (`fract` would be a call of the C library.)
+        let whole = value as i64;
+        let id = usize::try_from(whole).ok()?;
+        (whole as f64 == value && id < vocabulary).then_some(id)
+    }
+
+    #[cold]
+    fn no_id(&self, at: usize, value: F) -> Error {
         let sample = self.input.numel();
         let message = format!(
             "needs ids that are whole numbers from 0 to {}, got id {value} at position {} of sample {}; \
              enlarge the vocabulary, or give unknown things an id of their own",
-            vocabulary - 1,
+            self.sizes().0 - 1,
             at % sample,
             at / sample
         );
-        Err(Error::layer("Embedding", message))
+        Error::layer("Embedding", message)
     }
 }
 
@@ -168,11 +170,11 @@ impl<F: Scalar> Layer<F> for EmbeddingLayer<F> {
 
     fn forward(&self, mut pass: Forward<'_, F>) -> Result<()> {
         let Ids(ids) = pass.cache.get_or_default();
-        ids.clear();
-        for (at, &value) in door::slice(&pass.input).iter().enumerate() {
-            ids.push(self.id(at, value)?);
+        let (values, (vocabulary, dim)) = (door::slice(&pass.input), self.sizes());
+        ids.resize(values.len(), 0);
+        for (at, (id, &value)) in ids.iter_mut().zip(values.iter()).enumerate() {
+            *id = Self::id(vocabulary, value).ok_or_else(|| self.no_id(at, value))?;
         }
-        let (_, dim) = self.sizes();
         door::fill(&mut pass.output, |y| embedding::forward(dim, self.weight.as_slice(), ids, y));
         Ok(())
     }
