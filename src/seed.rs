@@ -23,7 +23,7 @@ pub struct Seed(u64);
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Output function of SplitMix64 (Steele, Lea & Flood 2014), a bijection of 64 bits.
-#[inline]
+#[inline(always)]
 fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -71,7 +71,7 @@ impl Seed {
     /// assert_eq!(seed.bits(3), seed.bits(3));
     /// assert_ne!(seed.bits(3), seed.bits(4));
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn bits(self, index: u64) -> u64 {
         mix(self.0.wrapping_add(GOLDEN.wrapping_mul(index.wrapping_add(1))))
     }

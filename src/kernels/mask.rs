@@ -9,23 +9,41 @@ use super::simd::multiversion;
 use crate::{Scalar, Seed};
 
 /// Words of 64 random bits in a block.
-const WORDS: usize = 8;
+pub(super) const WORDS: usize = 8;
 /// Elements that a block decides.
 pub(super) const BLOCK: usize = 2 * WORDS;
+/// Elements whose numbers are made at once: whole blocks.
+pub(super) const STRIP: usize = 16 * BLOCK;
 
 /// Words of the block that begins at element `first`, a multiple of [`BLOCK`].
 #[inline(always)]
 pub(super) fn words(seed: Seed, first: usize) -> [u64; WORDS] {
     let first = (first / 2) as u64;
-    std::array::from_fn(|w| seed.bits(first + w as u64))
+    // Loops, not closures: these would be functions without the caller's instructions.
+    let mut words = [0; WORDS];
+    for (w, word) in (0u64..).zip(&mut words) {
+        *word = seed.bits(first + w);
+    }
+    words
 }
 
 /// Random numbers of 32 bits for the elements of the block that begins at `first`.
 #[inline(always)]
 fn halves(seed: Seed, first: usize) -> [u32; BLOCK] {
-    let words = words(seed, first);
-    // The low and the high half.
-    std::array::from_fn(|l| (words[l % WORDS] >> (l / WORDS * 32)) as u32)
+    let (words, mut halves) = (words(seed, first), [0; BLOCK]);
+    for l in 0..WORDS {
+        halves[l] = words[l] as u32;
+        halves[WORDS + l] = (words[l] >> 32) as u32;
+    }
+    halves
+}
+
+/// The same for whole blocks.
+#[inline(always)]
+fn fill_halves(seed: Seed, first: usize, out: &mut [u32]) {
+    for (block, out) in out.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
+        *out = halves(seed, first + block * BLOCK);
+    }
 }
 
 /// The number below which a random number of 32 bits means "kept".
@@ -39,18 +57,13 @@ multiversion! {
     fn select<F: Scalar, K: Fn(F) -> F>(
         seed: Seed, below: u32, dropped: F, kept: K, first: usize, x: &[F], y: &mut [F],
     ) {
-        let choose = |x: F, half: u32| if half < below { kept(x) } else { dropped };
-        let (x, x_tail) = x.as_chunks::<BLOCK>();
-        let (y, y_tail) = y.as_chunks_mut::<BLOCK>();
-        let tail = first + x.len() * BLOCK;
-        for (block, (x, y)) in x.iter().zip(y).enumerate() {
-            let halves = halves(seed, first + block * BLOCK);
-            for l in 0..BLOCK {
-                y[l] = choose(x[l], halves[l]);
+        // Numbers first, then choices: in one loop a processor would guess each choice, and be wrong half of the time.
+        let mut halves = [0; STRIP];
+        for (i, (x, y)) in x.chunks(STRIP).zip(y.chunks_mut(STRIP)).enumerate() {
+            fill_halves(seed, first + i * STRIP, &mut halves[..x.len().next_multiple_of(BLOCK)]);
+            for ((y, &x), &half) in y.iter_mut().zip(x).zip(&halves) {
+                *y = if half < below { kept(x) } else { dropped };
             }
-        }
-        for ((y, &x), half) in y_tail.iter_mut().zip(x_tail).zip(halves(seed, tail)) {
-            *y = choose(x, half);
         }
     }
 }

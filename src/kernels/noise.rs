@@ -4,7 +4,7 @@
 //! 10¹¹ would be.
 
 use super::elementwise::PIECE;
-use super::mask::{BLOCK, words};
+use super::mask::{BLOCK, STRIP, WORDS, words};
 use super::parallel::{self, Cost, Read, Write};
 use super::simd::multiversion;
 use crate::{Scalar, Seed};
@@ -35,15 +35,19 @@ fn polynomial<F: Scalar, const N: usize>(coefficients: [f64; N], x: F) -> F {
     coefficients.iter().rev().fold(F::zero(), |sum, &c| sum * x + F::lit(c))
 }
 
+/// A whole number and a half.
+#[inline(always)]
+fn number<F: Scalar>(half: u32) -> F {
+    F::lit(f64::from(half)) + F::lit(0.5)
+}
+
 /// Two independent numbers from 64 random bits: the low half says how far out, the high half in which direction.
 #[inline(always)]
-fn pair<F: Scalar>(bits: u64) -> (F, F) {
-    let number = |half: u32| F::lit(f64::from(half)) + F::lit(0.5);
-    let far = number(bits as u32) * F::lit(1.0 / 4_294_967_296.0);
+fn pair<F: Scalar>(low: u32, direction: u32) -> (F, F) {
+    let far = number::<F>(low) * F::lit(1.0 / 4_294_967_296.0);
     let radius = (F::lit(-2.0) * far.straight_ln::<false>()).sqrt();
     // The direction's two top bits are a quarter of the circle, the others a place in it, from −π/4 to π/4.
-    let direction = (bits >> 32) as u32;
-    let place = number(direction & 0x3fff_ffff) * F::lit(1.0 / 1_073_741_824.0) - F::lit(0.5);
+    let place = number::<F>(direction & 0x3fff_ffff) * F::lit(1.0 / 1_073_741_824.0) - F::lit(0.5);
     let angle = place * F::lit(std::f64::consts::FRAC_PI_2);
     let square = angle * angle;
     let (sin, cos) = (angle * polynomial(SIN, square), polynomial(COS, square));
@@ -52,33 +56,39 @@ fn pair<F: Scalar>(bits: u64) -> (F, F) {
     (radius * x, radius * y)
 }
 
-/// Numbers of the block that begins at element `first`.
+/// Numbers of whole blocks, the first of which begins at element `first`: words first, so that the long loop over them is
+/// in whole registers.
 #[inline(always)]
-fn normals<F: Scalar>(seed: Seed, first: usize) -> [F; BLOCK] {
-    let words = words(seed, first);
-    let mut normals = [F::zero(); BLOCK];
-    let (cosines, sines) = normals.split_at_mut(BLOCK / 2);
-    for l in 0..BLOCK / 2 {
-        (cosines[l], sines[l]) = pair(words[l]);
+fn fill_normals<F: Scalar>(seed: Seed, first: usize, out: &mut [F]) {
+    const PAIRS: usize = STRIP / 2;
+    let (mut lows, mut highs) = ([0; PAIRS], [0; PAIRS]);
+    let (mut cosines, mut sines) = ([F::zero(); PAIRS], [F::zero(); PAIRS]);
+    let pairs = out.len() / 2;
+    for block in 0..out.len() / BLOCK {
+        for (w, word) in words(seed, first + block * BLOCK).into_iter().enumerate() {
+            lows[block * WORDS + w] = word as u32;
+            highs[block * WORDS + w] = (word >> 32) as u32;
+        }
     }
-    normals
+    for l in 0..pairs {
+        (cosines[l], sines[l]) = pair(lows[l], highs[l]);
+    }
+    let parts = cosines.as_chunks::<WORDS>().0.iter().zip(sines.as_chunks::<WORDS>().0);
+    for (out, (cosines, sines)) in out.as_chunks_mut::<BLOCK>().0.iter_mut().zip(parts) {
+        out[..WORDS].copy_from_slice(cosines);
+        out[WORDS..].copy_from_slice(sines);
+    }
 }
 
 multiversion! {
     fn apply_piece<F: Scalar, A: Fn(F, F) -> F>(
         seed: Seed, first: usize, x: &[F], y: &mut [F], function: A,
     ) {
-        let (x, x_tail) = x.as_chunks::<BLOCK>();
-        let (y, y_tail) = y.as_chunks_mut::<BLOCK>();
-        let tail = first + x.len() * BLOCK;
-        for (block, (x, y)) in x.iter().zip(y).enumerate() {
-            let normals = normals(seed, first + block * BLOCK);
-            for l in 0..BLOCK {
-                y[l] = function(x[l], normals[l]);
-            }
-        }
-        if !x_tail.is_empty() {
-            for ((y, &x), normal) in y_tail.iter_mut().zip(x_tail).zip(normals(seed, tail)) {
+        let mut normals = [F::zero(); STRIP];
+        for (i, (x, y)) in x.chunks(STRIP).zip(y.chunks_mut(STRIP)).enumerate() {
+            let blocks = x.len().next_multiple_of(BLOCK);
+            fill_normals(seed, first + i * STRIP, &mut normals[..blocks]);
+            for ((y, &x), &normal) in y.iter_mut().zip(x).zip(&normals) {
                 *y = function(x, normal);
             }
         }
@@ -95,6 +105,22 @@ pub fn apply<F: Scalar>(
     let cost = Cost::functions(x.len());
     parallel::chunks((Read(x, PIECE), Write(y, PIECE)), cost, |i, (x, y)| {
         apply_piece(seed, i * PIECE, x, y, function);
+    });
+}
+
+multiversion! {
+    fn multiply_piece<F: Scalar>(factors: &[F], x: &[F], y: &mut [F]) {
+        for ((y, &x), &factor) in y.iter_mut().zip(x).zip(factors) {
+            *y = x * factor;
+        }
+    }
+}
+
+/// `y = factors · x`, by elements.
+pub fn multiply<F: Scalar>(factors: &[F], x: &[F], y: &mut [F]) {
+    let pieces = (Read(factors, PIECE), Read(x, PIECE), Write(y, PIECE));
+    parallel::chunks(pieces, Cost::elements(2 * x.len()), |_, (factors, x, y)| {
+        multiply_piece(factors, x, y);
     });
 }
 

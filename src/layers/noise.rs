@@ -165,8 +165,17 @@ impl<F: Scalar> Layer<F> for GaussianDropoutLayer {
             return Ok(());
         }
         let (x, std) = (door::slice(&pass.input), F::lit(self.std));
+        let factor = move |z: F| F::one() + std * z;
         door::fill(&mut pass.output, |y| {
-            noise::apply(pass.seed, &x, y, |x, z| x * (F::one() + std * z))
+            if pass.remember {
+                // Drawing them anew in the backward would cost more than to read them.
+                let factors: &mut Vec<F> = pass.cache.get_or_default();
+                factors.resize(x.len(), F::zero());
+                noise::apply(pass.seed, &x, factors, move |_, z| factor(z));
+                noise::multiply(factors, &x, y);
+            } else {
+                noise::apply(pass.seed, &x, y, move |x, z| x * factor(z));
+            }
         });
         Ok(())
     }
@@ -177,11 +186,8 @@ impl<F: Scalar> Layer<F> for GaussianDropoutLayer {
             grad_input.assign(&pass.grad_output);
             return Ok(());
         }
-        // The same seed: the same factors.
-        let (dy, std) = (door::slice(&pass.grad_output), F::lit(self.std));
-        door::fill(&mut grad_input, |dx| {
-            noise::apply(pass.seed, &dy, dx, |dy, z| dy * (F::one() + std * z));
-        });
+        let (dy, factors) = (door::slice(&pass.grad_output), pass.cache.get::<Vec<F>>()?);
+        door::fill(&mut grad_input, |dx| noise::multiply(factors, &dy, dx));
         Ok(())
     }
 }
