@@ -12,6 +12,10 @@ pub trait Element: Sync {
     fn loss<F: Scalar, const FUSED: bool>(&self, p: F, t: F) -> F;
     /// Its derivative by `p`.
     fn derivative<F: Scalar, const FUSED: bool>(&self, p: F, t: F) -> F;
+    /// What both take for so many elements.
+    fn cost(len: usize) -> Cost {
+        Cost::elements(8 * len)
+    }
 }
 
 /// Elements summed in `F` before they go into an `f64`.
@@ -49,7 +53,7 @@ pub fn total<F: Scalar, E: Element>(
     grad: Option<(F, &mut [F])>,
 ) -> f64 {
     let mut sums = [0.0; TASKS];
-    let (size, cost) = (task(p.len()), Cost::elements(8 * p.len()));
+    let (size, cost) = (task(p.len()), E::cost(p.len()));
     let sums_used = &mut sums[..p.len().div_ceil(size)];
     let (p, t) = (Read(p, size), Read(t, size));
     match grad {

@@ -40,29 +40,41 @@ multiversion! {
 /// The sum of each of the rows of `len`.
 pub fn sums<F: Scalar>(len: usize, x: &[F], sums: &mut [F]) {
     for (x, sum) in x.chunks_exact(len).zip(sums) {
-        // SAFETY: it reads the row and writes the sum.
-        unsafe { sum_row(x, sum) }
+        [*sum, _] = deviations(x, F::zero());
     }
+}
+
+/// `Σ (x − center)` and `Σ (x − center)²`.
+pub fn deviations<F: Scalar>(x: &[F], center: F) -> [F; 2] {
+    let mut sums = [F::zero(); 2];
+    // SAFETY: it reads the slice and writes the sums.
+    unsafe { add_deviations(x, center, &mut sums) };
+    sums
 }
 
 vectorized! {
     /// # Safety
     /// None is needed.
-    unsafe fn sum_row<F, V>(x: &[F], sum: &mut F) {
-        let mut sums = [V::splat(F::zero()); 4];
-        let (mut at, end) = (x.as_ptr(), x.as_ptr().add(x.len()));
+    unsafe fn add_deviations<F, V>(x: &[F], center: F, out: &mut [F; 2]) {
+        let (mut sums, mut squares) = ([V::splat(F::zero()); 4], [V::splat(F::zero()); 4]);
+        let (mut at, end, middle) = (x.as_ptr(), x.as_ptr().add(x.len()), V::splat(center));
         for _ in 0..x.len() / (4 * V::LANES) {
-            for (i, sum) in sums.iter_mut().enumerate() {
-                *sum = sum.add(V::load(at.add(i * V::LANES)));
+            for i in 0..4 {
+                let x = V::load(at.add(i * V::LANES)).sub(middle);
+                sums[i] = sums[i].add(x);
+                squares[i] = x.mul_add(x, squares[i]);
             }
             at = at.add(4 * V::LANES);
         }
-        let mut lanes = [F::zero(); MAX_LANES];
-        let [a, b, c, d] = sums;
-        a.add(b).add(c.add(d)).store(lanes.as_mut_ptr());
-        *sum = fold_lanes(lanes);
+        for (out, [a, b, c, d]) in out.iter_mut().zip([sums, squares]) {
+            let mut lanes = [F::zero(); MAX_LANES];
+            a.add(b).add(c.add(d)).store(lanes.as_mut_ptr());
+            *out = fold_lanes(lanes);
+        }
         while at < end {
-            *sum += *at;
+            let x = *at - center;
+            out[0] += x;
+            out[1] += x * x;
             at = at.add(1);
         }
     }

@@ -82,22 +82,16 @@ pub fn forward<F: Scalar>(
     });
 }
 
-/// `Σ f(x)`: partial sums side by side, pieces in `f64`.
+/// `Σ (x − center)` and `Σ (x − center)²`, pieces in `f64`.
 #[inline(always)]
-fn total<F: Scalar>(x: &[F], f: impl Fn(F) -> F) -> f64 {
-    let mut total = 0.0;
+fn totals<F: Scalar>(x: &[F], center: F) -> [f64; 2] {
+    let mut totals = [0.0; 2];
     for piece in x.chunks(PIECE) {
-        let mut sums = [F::zero(); LANES];
-        let (chunks, tail) = piece.as_chunks::<LANES>();
-        for chunk in chunks {
-            for l in 0..LANES {
-                sums[l] += f(chunk[l]);
-            }
-        }
-        let tail = tail.iter().fold(F::zero(), |sum, &x| sum + f(x));
-        total += (fold_lanes(sums) + tail).widen();
+        let [sum, squares] = reduce::deviations(piece, center);
+        totals[0] += sum.widen();
+        totals[1] += squares.widen();
     }
-    total
+    totals
 }
 
 multiversion! {
@@ -108,8 +102,8 @@ multiversion! {
         let rows = x.chunks_exact(len).zip(y.chunks_exact_mut(len)).zip(stats.chunks_exact_mut(2));
         for (i, ((x, y), stats)) in rows.enumerate() {
             // Two passes: the one-pass variance loses all digits when mean² ≫ variance.
-            let mean = F::lit(total(x, |x| x) / len as f64);
-            let var = F::lit(total(x, |x| (x - mean) * (x - mean)) / len as f64);
+            let mean = F::lit(totals(x, F::zero())[0] / len as f64);
+            let var = F::lit(totals(x, mean)[1] / len as f64);
             let inv_std = F::one() / (var + eps).sqrt();
             (stats[0], stats[1]) = (mean, inv_std);
             let Some((scale, shift)) = affine else {

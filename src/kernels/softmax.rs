@@ -283,6 +283,12 @@ impl<F: Scalar> Distribution<F> {
         score - self.max - self.log_sum
     }
 
+    /// The sum of the logarithms of all probabilities of its row.
+    pub fn sum_of_logs(&self, row: &[F]) -> F {
+        let [sum, _] = super::reduce::deviations(row, self.max);
+        sum - F::lit(row.len() as f64) * self.log_sum
+    }
+
     /// From what [`Distribution::of`] left to `factor` times the probabilities.
     pub fn scale(&self, factor: F, exps: &mut [F]) {
         super::elementwise::scale(factor / self.sum, exps);

@@ -5,6 +5,7 @@ use ndarray::{ArrayRef, IxDyn};
 use super::by_element::{self, ByElement};
 use super::{Reduction, check_weights};
 use crate::kernels::loss::{self, Element};
+use crate::kernels::parallel::Cost;
 use crate::{Error, Loss, Result, Scalar, View, ViewMut};
 
 /// Cross-entropy for yes-or-no questions, one for each element, from logits:
@@ -130,6 +131,10 @@ impl<const LOGITS: bool> Element for From<'_, LOGITS> {
     #[inline(always)]
     fn derivative<F: Scalar, const FUSED: bool>(&self, p: F, t: F) -> F {
         Self::element::<F, FUSED>(F::one(), p, t).1
+    }
+
+    fn cost(len: usize) -> Cost {
+        Cost::functions(2 * len)
     }
 }
 

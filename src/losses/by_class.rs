@@ -33,6 +33,11 @@ pub(super) trait ByClass {
 }
 
 impl Options {
+    /// Whether classes have weights.
+    pub(super) fn weighs(&self) -> bool {
+        self.weights.is_some()
+    }
+
     pub(super) fn weight(&self, class: usize) -> f64 {
         self.weights.as_ref().map_or(1.0, |weights| weights[class])
     }

@@ -2,6 +2,7 @@
 
 use super::by_class::{ByClass, Options, loss_by_class};
 use super::check_smoothing;
+use crate::kernels::elementwise;
 use crate::kernels::softmax::Distribution;
 use crate::{Result, Scalar};
 
@@ -78,20 +79,26 @@ impl ByClass for CrossEntropy {
         let share = self.smoothing / row.len() as f64;
         let mut loss = hot * -softmax.log(row[class]).widen();
         let mut mass = hot;
-        if share > 0.0 {
+        let smooths = share > 0.0;
+        if smooths && self.options.weighs() {
             for (class, &score) in row.iter().enumerate() {
                 let share = share * self.options.weight(class);
                 loss -= share * softmax.log(score).widen();
                 mass += share;
             }
+        } else if smooths {
+            loss -= share * softmax.sum_of_logs(row).widen();
+            mass += self.smoothing;
         }
         if let Some((factor, grad)) = grad {
             softmax.scale(F::lit(mass * factor), grad);
             grad[class] -= F::lit(hot * factor);
-            if share > 0.0 {
+            if smooths && self.options.weighs() {
                 for (class, grad) in grad.iter_mut().enumerate() {
                     *grad -= F::lit(share * self.options.weight(class) * factor);
                 }
+            } else if smooths {
+                elementwise::shift(F::lit(-share * factor), grad);
             }
         }
         loss

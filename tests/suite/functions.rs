@@ -121,3 +121,19 @@ fn functions_in_f32_are_as_accurate_as_documented() {
     }
     assert!(problems.is_empty(), "{problems:#?}");
 }
+
+#[test]
+fn the_logarithm_from_one_to_two_is_as_accurate_as_the_general_one() {
+    for bits in (0..=1f32.to_bits()).step_by(97) {
+        let x = f32::from_bits(bits);
+        let want = f64::from(x).ln_1p();
+        for got in [x.straight_log1p_unit::<false>(), x.straight_log1p_unit::<true>()] {
+            assert!(distance(got, want as f32) <= 1, "{x:e}");
+        }
+        let x = f64::from(x) * 0.999_999_999;
+        for got in [x.straight_log1p_unit::<false>(), x.straight_log1p_unit::<true>()] {
+            assert!(distance(got, x.ln_1p()) <= 2, "{x:e}");
+        }
+    }
+    assert!(f32::NAN.straight_log1p_unit::<true>().is_nan());
+}

@@ -9,6 +9,8 @@ pub trait Logarithm: Sized {
     fn straight_ln<const FUSED: bool>(self) -> Self;
     /// `ln(1 + x)`, accurate near 0 too; −∞ at −1, NaN below and for NaN.
     fn straight_log1p<const FUSED: bool>(self) -> Self;
+    /// The same from 0 to 1.
+    fn straight_log1p_unit<const FUSED: bool>(self) -> Self;
 }
 
 macro_rules! logarithm {
@@ -40,7 +42,12 @@ macro_rules! logarithm {
                     a.times_plus::<FUSED>(b, c)
                 }
                 let low = s * (square + $series) + n.times_plus::<FUSED>($ln2_low, term);
-                let value = n.times_plus::<FUSED>($ln2_high, low - square + f);
+                n.times_plus::<FUSED>($ln2_high, low - square + f)
+            }
+
+            /// What [`ln`] gave, or the limits for numbers that are not normal.
+            #[inline(always)]
+            pub(super) fn limits(x: $t, value: $t) -> $t {
                 let value = if x < $t::INFINITY { value } else { x };
                 let value = if x == 0.0 { $t::NEG_INFINITY } else { value };
                 // Not `<`: it holds for NaN too.
@@ -56,7 +63,8 @@ macro_rules! logarithm {
                 // A number below the normal ones is made one.
                 let below = self < $t::MIN_POSITIVE;
                 let (lift, shift) = if below { (LIFT, -DIGITS) } else { (1.0, 0.0) };
-                $parts::ln::<FUSED>(self * lift, 0.0, shift)
+                let normal = self * lift;
+                $parts::limits(normal, $parts::ln::<FUSED>(normal, 0.0, shift))
             }
 
             #[inline(always)]
@@ -64,7 +72,13 @@ macro_rules! logarithm {
                 let sum = 1.0 + self;
                 // What rounding took from the sum.
                 let lost = if self > 1.0 { 1.0 - (sum - self) } else { self - (sum - 1.0) };
-                $parts::ln::<FUSED>(sum, lost / sum, 0.0).copysign(self)
+                $parts::limits(sum, $parts::ln::<FUSED>(sum, lost / sum, 0.0)).copysign(self)
+            }
+
+            #[inline(always)]
+            fn straight_log1p_unit<const FUSED: bool>(self) -> Self {
+                let sum = 1.0 + self;
+                $parts::ln::<FUSED>(sum, (self - (sum - 1.0)) / sum, 0.0)
             }
         }
     };

@@ -75,7 +75,7 @@ pub trait Functions: Exponential + Logarithm + ErrorFunction + num_traits::Float
     #[inline(always)]
     fn straight_softplus<const FUSED: bool>(self) -> Self {
         let positive = if self < Self::zero() { Self::zero() } else { self };
-        positive + (-self.abs()).straight_exp_below::<FUSED>().straight_log1p::<FUSED>()
+        positive + (-self.abs()).straight_exp_below::<FUSED>().straight_log1p_unit::<FUSED>()
     }
 }
 
