@@ -1,7 +1,7 @@
 //! Losses that are a sum over elements.
 
 use super::parallel::{self, Cost, Read, Write};
-use super::reduce::{LANES, fold_lanes};
+use super::reduce;
 use super::simd::multiversion;
 use crate::Scalar;
 
@@ -21,21 +21,18 @@ pub trait Element: Sync {
 /// Elements summed in `F` before they go into an `f64`.
 const PIECE: usize = 4096;
 
+/// Elements whose losses lie on the stack.
+const STRIP: usize = 256;
+
 /// Most tasks; their sums lie on the stack.
 const TASKS: usize = 64;
 
 multiversion! {
-    fn sum<F: Scalar, E: Element>(element: &E, p: &[F], t: &[F]) -> F {
-        let mut sums = [F::zero(); LANES];
-        let (ps, ts) = (p.chunks_exact(LANES), t.chunks_exact(LANES));
-        let rest = ps.remainder().iter().zip(ts.remainder());
-        let tail = rest.fold(F::zero(), |sum, (&p, &t)| sum + element.loss::<F, FUSED>(p, t));
-        for (p, t) in ps.zip(ts) {
-            for l in 0..LANES {
-                sums[l] += element.loss::<F, FUSED>(p[l], t[l]);
-            }
+    /// Each element's loss, as far as both go.
+    fn losses<F: Scalar, E: Element>(element: &E, p: &[F], t: &[F], losses: &mut [F]) {
+        for ((loss, &p), &t) in losses.iter_mut().zip(p).zip(t) {
+            *loss = element.loss::<F, FUSED>(p, t);
         }
-        fold_lanes(sums) + tail
     }
 
     fn derivatives<F: Scalar, E: Element>(element: &E, factor: F, p: &[F], t: &[F], grad: &mut [F]) {
@@ -43,6 +40,17 @@ multiversion! {
             *grad = factor * element.derivative::<F, FUSED>(p, t);
         }
     }
+}
+
+fn sum<F: Scalar, E: Element>(element: &E, p: &[F], t: &[F]) -> F {
+    let (mut strip, mut sum) = ([F::zero(); STRIP], F::zero());
+    for (p, t) in p.chunks(STRIP).zip(t.chunks(STRIP)) {
+        let strip = &mut strip[..p.len()];
+        losses(element, p, t, strip);
+        let [part, _] = reduce::deviations(strip, F::zero());
+        sum += part;
+    }
+    sum
 }
 
 /// `Σ loss(p, t)`; and the derivatives times a factor, if there is room for them.

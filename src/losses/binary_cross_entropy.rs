@@ -148,9 +148,12 @@ impl<const LOGITS: bool> ByElement for From<'_, LOGITS> {
             let places = prediction.shape().last().copied().unwrap_or(0);
             check_weights("BinaryCrossEntropy", "pos_weight", weights, places)?;
         }
+        if LOGITS {
+            return Ok(());
+        }
         // Written so that NaN is found too.
         let outside = |p: &F| !(*p >= F::zero() && *p <= F::one());
-        match prediction.iter().enumerate().find(|(_, p)| !LOGITS && outside(p)) {
+        match prediction.iter().enumerate().find(|(_, p)| outside(p)) {
             None => Ok(()),
             Some((element, p)) => Err(Error::PredictionValue {
                 element,
