@@ -32,11 +32,12 @@ fn neighbours<F: Scalar, const PIECES: usize>(x: &[F], y: &mut [F], winners: &mu
         *y = best;
     }
     for (x, winner) in groups.iter().zip(winners) {
-        let (mut best, mut first) = (x[0], 0);
-        for piece in 1..PIECES {
-            let better = better(x[piece], best);
-            best = if better { x[piece] } else { best };
-            first = if better { piece as u32 } else { first };
+        let (mut best, mut first, mut piece) = (x[0], 0, 0);
+        for &x in &x[1..] {
+            piece += 1;
+            let better = better(x, best);
+            best = if better { x } else { best };
+            first = if better { piece } else { first };
         }
         *winner = first;
     }
