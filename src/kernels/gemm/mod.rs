@@ -2,7 +2,7 @@
 //!
 //! Letters: `C[m][n] = begin + A[m][k] · B[k][n]`. Both factors are packed into panels first, `A` into
 //! `[k][rows]` with `rows ≤ MR`, `B` into `[k][NR]`; then tasks of some panels of each run over blocks of the inner
-//! dimension. The inner dimension is never split between tasks, so any number of threads gives the same
+//! dimension. (A weight that few samples meet is not worth packing: see `turned`.) The inner dimension is never split between tasks, so any number of threads gives the same
 //! bits. So does any number of rows above three: an element's sum depends on `k` alone; with fewer rows it is
 //! summed in another order.
 
