@@ -96,7 +96,8 @@ impl Tiles {
 
     /// Whether the gradient by the weight of `n` images is faster this way; `benches/scaling.rs` measures it.
     pub(super) fn pays_for_gradient(&self, n: usize) -> bool {
-        self.tiles(n) >= FEWEST_TILES
+        // Twice as many: the sum over few tiles is short beside transforming the gradient back.
+        self.tiles(n) >= 2 * FEWEST_TILES
     }
 
     /// Whether the product of the weight and `n` images is.
