@@ -19,7 +19,6 @@ pub(super) const STRIP: usize = 16 * BLOCK;
 #[inline(always)]
 pub(super) fn words(seed: Seed, first: usize) -> [u64; WORDS] {
     let first = (first / 2) as u64;
-    // Loops, not closures: these would be functions without the caller's instructions.
     let mut words = [0; WORDS];
     for (w, word) in (0u64..).zip(&mut words) {
         *word = seed.bits(first + w);
