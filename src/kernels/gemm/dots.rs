@@ -48,7 +48,7 @@ pub(super) fn few_rows<T: Scalar>(
 
 multiversion! {
     /// `x = max(0, x)`; NaN stays NaN.
-    fn rectify<F: Scalar>(x: &mut [F]) {
+    pub(super) fn rectify<F: Scalar>(x: &mut [F]) {
         for x in x {
             *x = if *x < F::zero() { F::zero() } else { *x };
         }

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::cut::Cut;
+use super::dots::rectify;
 use super::{Begin, Mat, Product, right_len};
 use crate::Scalar;
 use crate::kernels::micro::{MAX_MR, MAX_NR, Micro, Start};
@@ -116,12 +117,5 @@ impl<T: Scalar> Turned<'_, T> {
             }
             start = Start::Add;
         }
-    }
-}
-
-/// `max(0, ·)`; NaN stays NaN.
-fn rectify<T: Scalar>(x: &mut [T]) {
-    for x in x {
-        *x = if *x < T::zero() { T::zero() } else { *x };
     }
 }
